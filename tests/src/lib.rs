@@ -1,0 +1,1 @@
+//! The product promises, one file each; see `main.rs`.
