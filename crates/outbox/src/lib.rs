@@ -1,1 +1,44 @@
-//! TODO
+//! A transactional outbox on Postgres: events are appended in the transaction of the change they
+//! announce, and reach every consumer once, in commit order per key.
+//!
+//! - [`Outbox`] opens a [`UnitOfWork`], the only door to the log: it buffers events and writes them
+//!   as the last statement before COMMIT.
+//! - [`Relay`] cuts ticks: a tick is a snapshot, and its events are those that became visible since
+//!   the tick before.
+//! - [`Worker`] runs consumers, [`Transactional`] or [`External`], from their own positions.
+//!
+//! The crate knows no word of the product that uses it and owns the schema `outbox`.
+
+mod append;
+mod backlog;
+mod backoff;
+mod breaker;
+pub mod clock;
+mod consumer;
+pub mod delivery;
+mod event;
+mod guard;
+pub mod ids;
+mod member;
+mod migrate;
+mod position;
+mod relay;
+mod tick;
+pub mod transport;
+mod trouble;
+mod wake;
+mod worker;
+
+pub use append::{CommitError, Locked, Origin, Outbox, UnitOfWork};
+pub use backlog::{Backlog, backlog, handled, pending};
+pub use backoff::Backoff;
+pub use consumer::{
+    Act, ConsumerSpec, Dedupe, External, Failure, Load, Obsolete, OnDead, Transactional, register,
+};
+pub use event::{Event, Lane, LogPoint, NewEvent, PARTS, part_of};
+pub use guard::{GuardError, refuse_unsafe_server};
+pub use member::live_consumers;
+pub use migrate::{MIGRATOR, migrate, migrate_with};
+pub use relay::Relay;
+pub use wake::Waker;
+pub use worker::{Worker, WorkerConfig};

@@ -1,0 +1,297 @@
+//! The unit of work: the only door through which an event enters the log.
+//!
+//! It buffers the events of a transaction and writes them in one statement, the last before COMMIT.
+//! So ids are drawn after every lock was taken (drawn earlier, the events of one key can come out
+//! of order), sequence and index locks are held for microseconds, and a statement that failed and
+//! was overlooked shows: sqlx's own `commit()` ignores that the server answered ROLLBACK.
+//!
+//! Owns `outbox.event`.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sqlx::{PgConnection, PgPool, PgTransaction};
+use uuid::Uuid;
+
+use crate::event::{Lane, NewEvent, part_of};
+use crate::wake::Waker;
+
+/// Who changes something, why, and on whose behalf: written on each event of the unit of work.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// Who: a user, a process, a key's name. Never empty.
+    pub actor: String,
+    /// Why, in the actor's words.
+    pub reason: Option<String>,
+    /// The request, chosen by the client.
+    pub request_id: Option<Uuid>,
+    /// The event whose handling caused this.
+    pub caused_by: Option<Uuid>,
+    /// The queue in which the events wait.
+    pub lane: Lane,
+    /// W3C trace context.
+    pub traceparent: Option<String>,
+}
+
+impl Origin {
+    /// An interactive change by `actor`.
+    #[must_use]
+    pub fn of(actor: impl Into<String>) -> Self {
+        Self {
+            actor: actor.into(),
+            reason: None,
+            request_id: None,
+            caused_by: None,
+            lane: Lane::Interactive,
+            traceparent: None,
+        }
+    }
+
+    /// The same origin, in the bulk lane.
+    #[must_use]
+    pub fn bulk(mut self) -> Self {
+        self.lane = Lane::Bulk;
+        self
+    }
+
+    /// The same origin with a reason.
+    #[must_use]
+    pub fn because(mut self, reason: impl Into<String>) -> Self {
+        self.reason = Some(reason.into());
+        self
+    }
+}
+
+/// A database with a log in it.
+#[derive(Debug, Clone)]
+pub struct Outbox {
+    pool: PgPool,
+    waker: Waker,
+}
+
+/// An idle transaction of ours ends after this long, so that a process that was frozen inside one
+/// holds nobody up.
+const BEGIN: &str = "begin; set local jit = off; set local idle_in_transaction_session_timeout = '15s'";
+const BEGIN_WORKER: &str =
+    "begin; set local jit = off; set local idle_in_transaction_session_timeout = '5s'";
+
+impl Outbox {
+    /// The log of the database behind `pool`, which carries the engine's schema ([`crate::migrate`]).
+    #[must_use]
+    pub fn new(pool: PgPool) -> Self {
+        Self { waker: Waker::new(pool.clone()), pool }
+    }
+
+    /// The pool, for reading.
+    #[must_use]
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    pub(crate) fn waker(&self) -> &Waker {
+        &self.waker
+    }
+
+    /// Opens a unit of work.
+    ///
+    /// # Errors
+    /// The pool's: no connection within its timeout, or the connection is lost.
+    pub async fn begin(&self, origin: Origin) -> Result<UnitOfWork, sqlx::Error> {
+        self.begin_with(BEGIN, origin).await
+    }
+
+    /// Opens a unit of work for a handler: an idle one ends after five seconds.
+    pub(crate) async fn begin_worker(&self, origin: Origin) -> Result<UnitOfWork, sqlx::Error> {
+        self.begin_with(BEGIN_WORKER, origin).await
+    }
+
+    async fn begin_with(
+        &self,
+        statement: &'static str,
+        origin: Origin,
+    ) -> Result<UnitOfWork, sqlx::Error> {
+        static UNITS: AtomicU64 = AtomicU64::new(1);
+        let tx = begin(&self.pool, statement).await?;
+        let unit = UNITS.fetch_add(1, Ordering::Relaxed);
+        Ok(UnitOfWork { tx, origin, pending: Vec::new(), waker: self.waker.clone(), unit })
+    }
+}
+
+/// Opens a transaction on a task of its own, because a cancelled `begin` of sqlx 0.9 hands an open
+/// transaction back to the pool: the next borrower's writes would be acknowledged and never
+/// committed. Here the task goes on, and its result is dropped, which rolls back.
+pub(crate) async fn begin(
+    pool: &PgPool,
+    statement: &'static str,
+) -> Result<PgTransaction<'static>, sqlx::Error> {
+    let pool = pool.clone();
+    let begun = tokio::spawn(async move { pool.begin_with(statement).await }).await;
+    begun.map_err(|err| sqlx::Error::Io(std::io::Error::other(err)))?
+}
+
+/// Proof that this unit of work holds the row lock of an aggregate, and so that no other
+/// transaction can commit an event of its key in between.
+#[derive(Debug, Clone, Copy)]
+pub struct Locked {
+    key: Uuid,
+    unit: u64,
+}
+
+impl Locked {
+    /// The aggregate's key.
+    #[must_use]
+    pub fn key(&self) -> Uuid {
+        self.key
+    }
+}
+
+/// A transaction together with the events it will announce.
+///
+/// It derefs to the connection: `sqlx::query!(…).execute(&mut **tx)`. Dropped, it rolls back.
+#[derive(Debug)]
+pub struct UnitOfWork {
+    tx: PgTransaction<'static>,
+    origin: Origin,
+    pending: Vec<(Uuid, NewEvent)>,
+    waker: Waker,
+    unit: u64,
+}
+
+/// Why a unit of work did not commit. Nothing of it happened, unless the connection broke during
+/// COMMIT itself: then the outcome is unknown and has to be looked up.
+#[derive(Debug, thiserror::Error)]
+#[error("the transaction did not commit")]
+pub struct CommitError(#[from] pub sqlx::Error);
+
+impl UnitOfWork {
+    /// Who acts, and why.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// States that this unit of work holds the row lock of the aggregate `key`: it has just
+    /// inserted the row or selected it FOR UPDATE. Call it beside that statement and nowhere else.
+    #[must_use]
+    pub fn locked(&self, key: Uuid) -> Locked {
+        Locked { key, unit: self.unit }
+    }
+
+    /// Announces a change of the aggregate that `locked` stands for. The event is written when the
+    /// unit of work commits.
+    ///
+    /// # Panics
+    /// When the token is of another unit of work: its lock is gone.
+    pub fn append(&mut self, locked: Locked, event: NewEvent) -> Uuid {
+        assert_eq!(locked.unit, self.unit, "a lock token outlived its transaction");
+        let id = event.event_id;
+        self.pending.push((locked.key, event));
+        id
+    }
+
+    /// Writes the events and commits; afterwards wakes the relay.
+    ///
+    /// # Errors
+    /// [`CommitError`]: also when a statement of this transaction failed earlier and the error was
+    /// overlooked, or when a change was not announced.
+    pub async fn commit(mut self) -> Result<u64, CommitError> {
+        let appended = self.flush().await?;
+        self.tx.commit().await?;
+        if appended > 0 {
+            self.waker.wake_relays();
+        }
+        Ok(appended)
+    }
+
+    /// Undoes everything.
+    ///
+    /// # Errors
+    /// When the connection is lost; the server rolls back all the same.
+    pub async fn rollback(self) -> Result<(), sqlx::Error> {
+        self.tx.rollback().await
+    }
+
+    /// Even with nothing to write one statement is sent: it fails in an aborted transaction, where
+    /// COMMIT would answer ROLLBACK and be taken for success.
+    async fn flush(&mut self) -> Result<u64, sqlx::Error> {
+        if self.pending.is_empty() {
+            sqlx::query!("-- outbox: prove that the transaction is alive\nselect 1 as alive")
+                .fetch_one(&mut *self.tx)
+                .await?;
+            return Ok(0);
+        }
+        let events = std::mem::take(&mut self.pending);
+        let rows = Columns::of(events);
+        rows.insert(&mut self.tx, &self.origin).await
+    }
+}
+
+impl Deref for UnitOfWork {
+    type Target = PgConnection;
+    fn deref(&self) -> &PgConnection {
+        &self.tx
+    }
+}
+
+impl DerefMut for UnitOfWork {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.tx
+    }
+}
+
+/// The buffered events, a vector per column, as `unnest` wants them.
+#[derive(Default)]
+struct Columns {
+    event_id: Vec<Uuid>,
+    topic: Vec<String>,
+    schema_version: Vec<i16>,
+    key: Vec<Uuid>,
+    part: Vec<i16>,
+    payload: Vec<serde_json::Value>,
+}
+
+impl Columns {
+    fn of(events: Vec<(Uuid, NewEvent)>) -> Self {
+        let mut columns = Self::default();
+        for (key, event) in events {
+            columns.event_id.push(event.event_id);
+            columns.topic.push(event.topic.to_owned());
+            columns.schema_version.push(event.schema_version);
+            columns.key.push(key);
+            columns.part.push(part_of(key));
+            columns.payload.push(event.payload);
+        }
+        columns
+    }
+
+    async fn insert(self, tx: &mut PgConnection, origin: &Origin) -> Result<u64, sqlx::Error> {
+        let written = sqlx::query!(
+            r#"
+            -- outbox: append
+            insert into outbox.event (
+                event_id, topic, schema_version, key, part, payload,
+                lane, actor, reason, request_id, caused_by, traceparent
+            )
+            select event_id, topic, schema_version, key, part, payload, $7, $8, $9, $10, $11, $12
+            from unnest($1::uuid[], $2::text[], $3::smallint[], $4::uuid[], $5::smallint[], $6::jsonb[])
+                with ordinality as buffered (event_id, topic, schema_version, key, part, payload, nth)
+            order by nth
+            "#,
+            &self.event_id,
+            &self.topic,
+            &self.schema_version,
+            &self.key,
+            &self.part,
+            &self.payload,
+            origin.lane.code(),
+            origin.actor,
+            origin.reason,
+            origin.request_id,
+            origin.caused_by,
+            origin.traceparent,
+        )
+        .execute(tx)
+        .await?;
+        Ok(written.rows_affected())
+    }
+}

@@ -1,0 +1,11 @@
+//! The one place that reads the wall clock. Rules take time as a value; leases, retries and
+//! heartbeats ask the database's clock, which all processes share.
+
+use chrono::{DateTime, Utc};
+
+/// The instant of now, to be read once at the edge of a program and passed on as a value.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is the place the others are sent to")]
+pub fn now() -> DateTime<Utc> {
+    Utc::now()
+}

@@ -1,0 +1,289 @@
+//! Deliveries: events in trouble, one row each. Success writes none.
+//!
+//! A failed event parks its key for its consumer: events of the key that arrive meanwhile become
+//! rows too, and only the lowest open row of a key is tried. That head is computed when polling, so
+//! no state says "blocked" and none can be forgotten.
+//!
+//! Owns `outbox.delivery`, `outbox.obsolete`.
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::consumer::Obsolete;
+use crate::event::{Event, Lane, LogPoint};
+
+pub(crate) mod claim;
+
+/// How a parked event stands.
+#[derive(Debug, Clone)]
+pub(crate) enum Parking {
+    /// Waits behind the head of its key; no attempt was made.
+    Behind,
+    /// An attempt failed; the next is due after so many microseconds.
+    Failed { error: String, wait_us: i64 },
+    /// A call that goes on; given up after so many seconds.
+    Running { owner: Uuid, seconds: i32 },
+    /// Trying again cannot help.
+    Dead { reason: String },
+}
+
+/// Moves an event off the log's way into a row of its own.
+pub(crate) async fn park(
+    tx: &mut PgConnection,
+    consumer: i16,
+    event: &Event,
+    parking: &Parking,
+) -> Result<(), sqlx::Error> {
+    let row = Columns::of(parking);
+    sqlx::query!(
+        "
+        -- delivery: park
+        insert into outbox.delivery (
+            consumer, event_id, tick, id, topic, schema_version, key, part, lane, at, payload,
+            actor, reason, request_id, caused_by, batch_id, traceparent,
+            state, attempt, owner, last_error, dead_reason, deadline, next_at
+        )
+        values (
+            $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
+            $18, $19, $20, $21, $22,
+            clock_timestamp() + make_interval(secs => $23::int),
+            clock_timestamp() + $24::bigint * interval '1 microsecond'
+        )
+        on conflict (consumer, event_id) do nothing
+        ",
+        consumer,
+        event.event_id,
+        event.point.tick,
+        event.point.id,
+        event.topic,
+        event.schema_version,
+        event.key,
+        event.part,
+        event.lane.code(),
+        event.at,
+        event.payload,
+        event.actor,
+        event.reason,
+        event.request_id,
+        event.caused_by,
+        event.batch_id,
+        event.traceparent,
+        row.state,
+        row.attempt,
+        row.owner,
+        row.error,
+        row.dead_reason,
+        row.deadline_s,
+        row.wait_us,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+#[derive(Default)]
+struct Columns<'a> {
+    state: &'static str,
+    attempt: i32,
+    owner: Option<Uuid>,
+    error: Option<&'a str>,
+    dead_reason: Option<&'a str>,
+    deadline_s: Option<i32>,
+    wait_us: Option<i64>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(parking: &'a Parking) -> Self {
+        match parking {
+            Parking::Behind => Self { state: "retry", wait_us: Some(0), ..Self::default() },
+            Parking::Failed { error, wait_us } => Self {
+                state: "retry",
+                attempt: 1,
+                error: Some(error),
+                wait_us: Some(*wait_us),
+                ..Self::default()
+            },
+            Parking::Running { owner, seconds } => Self {
+                state: "running",
+                attempt: 1,
+                owner: Some(*owner),
+                deadline_s: Some(*seconds),
+                ..Self::default()
+            },
+            Parking::Dead { reason } => Self {
+                state: "dead",
+                attempt: 1,
+                error: Some(reason),
+                dead_reason: Some(reason),
+                ..Self::default()
+            },
+        }
+    }
+}
+
+/// Which of the keys have an open row, so that their later events must wait behind it.
+pub(crate) async fn blocked_keys(
+    tx: &mut PgConnection,
+    consumer: i16,
+    keys: &[Uuid],
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "
+        -- delivery: blocked keys
+        select distinct delivery.key
+        from outbox.delivery
+        join outbox.consumer using (consumer)
+        where delivery.consumer = $1
+            and delivery.key = any ($2)
+            and (state <> 'dead' or on_dead = 'halt')
+        ",
+        consumer,
+        keys,
+    )
+    .fetch_all(tx)
+    .await
+}
+
+/// Keeps what a handler found overtaken.
+pub(crate) async fn record_obsolete(
+    tx: &mut PgConnection,
+    consumer: i16,
+    events: &[Event],
+    found: &[Obsolete],
+) -> Result<(), sqlx::Error> {
+    for obsolete in found {
+        let key = events.iter().find(|event| event.event_id == obsolete.event_id);
+        sqlx::query!(
+            "
+            -- delivery: record obsolete
+            insert into outbox.obsolete (consumer, event_id, key, reason)
+            values ($1, $2, $3, $4)
+            on conflict (consumer, event_id) do nothing
+            ",
+            consumer,
+            obsolete.event_id,
+            key.map_or(obsolete.event_id, |event| event.key),
+            obsolete.reason,
+        )
+        .execute(&mut *tx)
+        .await?;
+    }
+    Ok(())
+}
+
+/// A dead letter: an event that a consumer gave up on.
+#[derive(Debug, Clone)]
+pub struct DeadLetter {
+    /// The consumer's name.
+    pub consumer: String,
+    /// The event.
+    pub event_id: Uuid,
+    /// What happened.
+    pub topic: String,
+    /// The ordering key.
+    pub key: Uuid,
+    /// How many attempts were made.
+    pub attempt: i32,
+    /// Why it is dead.
+    pub reason: String,
+    /// When it first came into trouble.
+    pub parked_at: DateTime<Utc>,
+}
+
+/// All dead letters, oldest first, at most `limit`.
+///
+/// # Errors
+/// The database's.
+pub async fn dead_letters(pool: &PgPool, limit: i64) -> Result<Vec<DeadLetter>, sqlx::Error> {
+    sqlx::query_as!(
+        DeadLetter,
+        r#"
+        -- delivery: dead letters
+        select consumer.name as consumer, event_id, topic, key, attempt,
+            dead_reason as "reason!", parked_at
+        from outbox.delivery
+        join outbox.consumer using (consumer)
+        where state = 'dead'
+        order by tick, id
+        limit $1
+        "#,
+        limit,
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// Which dead letters to try again.
+#[derive(Debug, Clone, Default)]
+pub struct Redrive {
+    /// Of this consumer; of all when absent.
+    pub consumer: Option<String>,
+    /// These events; all when empty.
+    pub events: Vec<Uuid>,
+}
+
+/// Gives dead letters a new set of attempts, and says how many.
+///
+/// # Errors
+/// The database's.
+pub async fn redrive(pool: &PgPool, which: &Redrive) -> Result<u64, sqlx::Error> {
+    let redriven = sqlx::query!(
+        "
+        -- delivery: redrive
+        update outbox.delivery
+        set state = 'retry', attempt = 0, dead_reason = null, next_at = clock_timestamp()
+        where state = 'dead'
+            and ($1::text is null
+                or consumer = (select consumer from outbox.consumer where name = $1))
+            and (cardinality($2::uuid[]) = 0 or event_id = any ($2))
+        ",
+        which.consumer,
+        &which.events,
+    )
+    .execute(pool)
+    .await?;
+    Ok(redriven.rows_affected())
+}
+
+pub(crate) struct Row {
+    pub(crate) tick: i64,
+    pub(crate) id: i64,
+    pub(crate) event_id: Uuid,
+    pub(crate) topic: String,
+    pub(crate) schema_version: i16,
+    pub(crate) key: Uuid,
+    pub(crate) part: i16,
+    pub(crate) lane: i16,
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) payload: serde_json::Value,
+    pub(crate) actor: String,
+    pub(crate) reason: Option<String>,
+    pub(crate) request_id: Option<Uuid>,
+    pub(crate) caused_by: Option<Uuid>,
+    pub(crate) batch_id: Option<Uuid>,
+    pub(crate) traceparent: Option<String>,
+    pub(crate) attempt: i32,
+}
+
+impl Row {
+    fn into_event(self) -> Event {
+        Event {
+            point: LogPoint { tick: self.tick, id: self.id },
+            event_id: self.event_id,
+            topic: self.topic,
+            schema_version: self.schema_version,
+            key: self.key,
+            part: self.part,
+            lane: Lane::from_code(self.lane),
+            at: self.at,
+            payload: self.payload,
+            actor: self.actor,
+            reason: self.reason,
+            request_id: self.request_id,
+            caused_by: self.caused_by,
+            batch_id: self.batch_id,
+            traceparent: self.traceparent,
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Claiming a due delivery, and ending the claim. Every ending names owner and attempt, so that one
+//! who was taken for dead cannot overwrite its successor's result.
+
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::Row;
+use crate::event::Event;
+
+/// A delivery that is ours until its deadline.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    pub(crate) consumer: i16,
+    pub(crate) owner: Uuid,
+    pub(crate) attempt: i32,
+    pub(crate) event: Event,
+}
+
+/// How an attempt ended, for [`Claim::end`].
+#[derive(Debug)]
+pub(crate) enum Ending {
+    /// Tried again after so many microseconds; an attempt that was not the event's fault is not
+    /// counted.
+    Retry { error: String, wait_us: i64, counted: bool },
+    Dead { reason: String },
+}
+
+/// Claims due heads: a key's lowest open row whose time has come, or whose owner let its deadline
+/// pass.
+pub(crate) async fn due(
+    pool: &PgPool,
+    consumer: i16,
+    owner: Uuid,
+    seconds: i32,
+    limit: i64,
+) -> Result<Vec<Claim>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        Row,
+        "
+        -- delivery: claim due heads
+        with due as (
+            select head.consumer, head.event_id
+            from outbox.delivery as head
+            where head.consumer = $1
+                and ((head.state = 'retry' and head.next_at <= clock_timestamp())
+                    or (head.state = 'running' and head.deadline < clock_timestamp()))
+                and not exists (
+                    select from outbox.delivery as earlier
+                    join outbox.consumer using (consumer)
+                    where earlier.consumer = head.consumer
+                        and earlier.key = head.key
+                        and (earlier.tick, earlier.id) < (head.tick, head.id)
+                        and (earlier.state <> 'dead' or on_dead = 'halt')
+                )
+            order by head.tick, head.id
+            limit $4
+            for update of head skip locked
+        )
+        update outbox.delivery as claimed
+        set state = 'running', attempt = attempt + 1, owner = $2, next_at = null,
+            deadline = clock_timestamp() + make_interval(secs => $3::int)
+        from due
+        where claimed.consumer = due.consumer and claimed.event_id = due.event_id
+        returning claimed.tick, claimed.id, claimed.event_id, claimed.topic,
+            claimed.schema_version, claimed.key, claimed.part, claimed.lane, claimed.at,
+            claimed.payload, claimed.actor, claimed.reason, claimed.request_id,
+            claimed.caused_by, claimed.batch_id, claimed.traceparent, claimed.attempt
+        ",
+        consumer,
+        owner,
+        seconds,
+        limit,
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Claim { consumer, owner, attempt: row.attempt, event: row.into_event() })
+        .collect())
+}
+
+impl Claim {
+    /// Handled: removes the row. False when the claim is no longer ours.
+    pub(crate) async fn done(&self, tx: &mut PgConnection) -> Result<bool, sqlx::Error> {
+        let removed = sqlx::query!(
+            "
+            -- delivery: done
+            delete from outbox.delivery
+            where consumer = $1 and event_id = $2 and owner = $3 and attempt = $4
+            ",
+            self.consumer,
+            self.event.event_id,
+            self.owner,
+            self.attempt,
+        )
+        .execute(tx)
+        .await?;
+        Ok(removed.rows_affected() == 1)
+    }
+
+    /// Not handled: records how the attempt ended.
+    pub(crate) async fn end(&self, pool: &PgPool, ending: &Ending) -> Result<(), sqlx::Error> {
+        let (error, reason, wait_us, uncounted) = match ending {
+            Ending::Retry { error, wait_us, counted } => {
+                (error, None, Some(*wait_us), i32::from(!counted))
+            }
+            Ending::Dead { reason } => (reason, Some(reason), None, 0),
+        };
+        sqlx::query!(
+            "
+            -- delivery: end an attempt
+            update outbox.delivery
+            set state = case when $5::text is null then 'retry' else 'dead' end,
+                attempt = attempt - $8, owner = null, deadline = null,
+                last_error = $6, dead_reason = $5,
+                next_at = clock_timestamp() + $7::bigint * interval '1 microsecond'
+            where consumer = $1 and event_id = $2 and owner = $3 and attempt = $4
+            ",
+            self.consumer,
+            self.event.event_id,
+            self.owner,
+            self.attempt,
+            reason,
+            error,
+            wait_us,
+            uncounted,
+        )
+        .execute(pool)
+        .await?;
+        Ok(())
+    }
+}

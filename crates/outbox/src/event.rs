@@ -1,0 +1,133 @@
+//! An event: a fact that was committed with the change it announces.
+//!
+//! An event carries facts, never authority: whoever acts on it reads the state of now again.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use uuid::Uuid;
+
+/// Into how many parts the keys are spread. A consumer's shards divide the parts, so this number
+/// can never change while a log exists.
+pub const PARTS: i16 = 64;
+
+/// Which queue an event waits in. Lanes replace priorities: each has positions of its own, so bulk
+/// work of any size cannot delay an interactive event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Lane {
+    /// Somebody waits for it.
+    Interactive,
+    /// Large runs: a month close, an import.
+    Bulk,
+}
+
+impl Lane {
+    /// Both lanes.
+    pub const ALL: [Self; 2] = [Self::Interactive, Self::Bulk];
+
+    pub(crate) const fn code(self) -> i16 {
+        match self {
+            Self::Interactive => 0,
+            Self::Bulk => 1,
+        }
+    }
+
+    pub(crate) const fn from_code(code: i16) -> Self {
+        if code == 0 { Self::Interactive } else { Self::Bulk }
+    }
+}
+
+/// An event to be appended by [`crate::UnitOfWork::append`].
+#[derive(Debug, Clone)]
+pub struct NewEvent {
+    /// The event's own id (UUIDv7); it is also the `CloudEvents` id.
+    pub event_id: Uuid,
+    /// What happened: `noun.verb`, such as `order.placed`.
+    pub topic: &'static str,
+    /// The version of the payload's shape, counted per topic from 1.
+    pub schema_version: i16,
+    /// The facts, frozen; at most 256 KiB as stored.
+    pub payload: Value,
+}
+
+impl NewEvent {
+    /// A new event with a new id.
+    #[must_use]
+    pub fn new(topic: &'static str, schema_version: i16, payload: Value) -> Self {
+        Self { event_id: crate::ids::new(), topic, schema_version, payload }
+    }
+}
+
+/// Where an event stands in the log: events of one key are committed in the order of their points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct LogPoint {
+    /// The tick in which the event became visible.
+    pub tick: i64,
+    /// The event's id; it orders the events of one tick.
+    pub id: i64,
+}
+
+/// An event read from the log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Its place in the log.
+    pub point: LogPoint,
+    /// Its own id.
+    pub event_id: Uuid,
+    /// What happened.
+    pub topic: String,
+    /// The version of the payload's shape.
+    pub schema_version: i16,
+    /// The ordering key: the aggregate that changed.
+    pub key: Uuid,
+    /// The key's part, `0..PARTS`.
+    pub part: i16,
+    /// The lane it was appended to.
+    pub lane: Lane,
+    /// When it was appended, by the database's clock.
+    pub at: DateTime<Utc>,
+    /// The facts.
+    pub payload: Value,
+    /// Who did it.
+    pub actor: String,
+    /// Why, in the actor's words.
+    pub reason: Option<String>,
+    /// The request that caused it.
+    pub request_id: Option<Uuid>,
+    /// The event that caused it.
+    pub caused_by: Option<Uuid>,
+    /// The batch it is a member of.
+    pub batch_id: Option<Uuid>,
+    /// W3C trace context.
+    pub traceparent: Option<String>,
+}
+
+/// The part of a key: FNV-1a over its bytes. It is stored with every event and decides which shard
+/// reads it, so the function is fixed for ever.
+#[must_use]
+pub fn part_of(key: Uuid) -> i16 {
+    let hash = key.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    // The low bits of FNV-1a mix worst; fold the halves before the modulus.
+    i16::try_from((hash ^ (hash >> 32)) % PARTS.unsigned_abs() as u64).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_spread_evenly_over_the_parts() {
+        let mut counts = [0_u32; PARTS as usize];
+        for n in 0..64_000_u128 {
+            counts[part_of(Uuid::from_u128(n << 64 | n)) as usize] += 1;
+        }
+        assert!(counts.iter().all(|n| (800..1200).contains(n)), "{counts:?}");
+    }
+
+    #[test]
+    fn the_part_of_a_key_never_changes() {
+        assert_eq!(part_of(Uuid::nil()), 5);
+        assert_eq!(part_of(Uuid::from_u128(0x0192_f3a1_0000_7000_8000_0000_0000_0001)), 44);
+    }
+}

@@ -1,0 +1,173 @@
+//! Members: the live processes of a consumer, and of the relay. They share a consumer's shards by
+//! rendezvous hashing, so that one that comes or goes moves only its own.
+//!
+//! Membership is a hint for speed; the fence of [`crate::position`] is what keeps two processes that
+//! both believe in a shard from handling an event twice.
+//!
+//! Owns `outbox.member`.
+
+use std::net::SocketAddr;
+
+use sqlx::PgPool;
+use uuid::Uuid;
+
+/// The relay's role in `outbox.member`.
+pub(crate) const RELAY: i16 = 0;
+
+/// Tells that `member` lives, for each of its roles. A member that is silent for six seconds is
+/// taken for dead; three heartbeats fit in, so that one slow statement does not move its shards.
+pub(crate) async fn beat(
+    pool: &PgPool,
+    member: Uuid,
+    roles: &[i16],
+    address: SocketAddr,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "
+        -- member: beat
+        insert into outbox.member (member, consumer, address)
+        select $1, role, $3 from unnest($2::smallint[]) as role
+        on conflict (member, consumer)
+        do update set heartbeat = clock_timestamp(), address = excluded.address
+        ",
+        member,
+        roles,
+        address.to_string(),
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// Leaves, and clears away those who died long ago.
+pub(crate) async fn leave(pool: &PgPool, member: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "
+        -- member: leave
+        delete from outbox.member
+        where member = $1 or heartbeat < clock_timestamp() - interval '1 hour'
+        ",
+        member,
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// The live members of a role, in order of their ids.
+pub(crate) async fn live(pool: &PgPool, role: i16) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "
+        -- member: live
+        select member from outbox.member
+        where consumer = $1 and heartbeat > clock_timestamp() - interval '6 seconds'
+        order by member
+        ",
+        role,
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// The names of the consumers that have a live member, and whether a relay lives: a program that
+/// would run them itself need not.
+///
+/// # Errors
+/// The database's.
+pub async fn live_consumers(pool: &PgPool) -> Result<(Vec<String>, bool), sqlx::Error> {
+    let names = sqlx::query_scalar!(
+        "
+        -- member: consumers that live
+        select distinct consumer.name
+        from outbox.member join outbox.consumer using (consumer)
+        where heartbeat > clock_timestamp() - interval '6 seconds'
+        "
+    )
+    .fetch_all(pool)
+    .await?;
+    let relay = !live(pool, RELAY).await?.is_empty();
+    Ok((names, relay))
+}
+
+pub(crate) async fn addresses_of_relays(pool: &PgPool) -> Result<Vec<SocketAddr>, sqlx::Error> {
+    let texts = sqlx::query_scalar!(
+        "
+        -- member: addresses of relays
+        select distinct address from outbox.member
+        where consumer = 0 and heartbeat > clock_timestamp() - interval '6 seconds'
+        "
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(parsed(&texts))
+}
+
+pub(crate) async fn addresses_of_workers(pool: &PgPool) -> Result<Vec<SocketAddr>, sqlx::Error> {
+    let texts = sqlx::query_scalar!(
+        "
+        -- member: addresses of workers
+        select distinct address from outbox.member
+        where consumer <> 0 and heartbeat > clock_timestamp() - interval '6 seconds'
+        "
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(parsed(&texts))
+}
+
+fn parsed(texts: &[String]) -> Vec<SocketAddr> {
+    texts.iter().filter_map(|text| text.parse().ok()).collect()
+}
+
+/// Who of `members` owns a shard: the one with the highest hash of (shard, member).
+pub(crate) fn owner(consumer: i16, shard: i16, members: &[Uuid]) -> Option<Uuid> {
+    members.iter().copied().max_by_key(|member| weight(consumer, shard, *member))
+}
+
+fn weight(consumer: i16, shard: i16, member: Uuid) -> u64 {
+    let salt = (u64::from(consumer.unsigned_abs()) << 16) | u64::from(shard.unsigned_abs());
+    let (high, low) = member.as_u64_pair();
+    mix(mix(high ^ mix(salt)) ^ low)
+}
+
+/// The finalizer of `SplitMix64`: every input bit reaches every output bit.
+fn mix(mut x: u64) -> u64 {
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn members(n: u128) -> Vec<Uuid> {
+        (1..=n).map(Uuid::from_u128).collect()
+    }
+
+    #[test]
+    fn a_member_that_leaves_moves_only_its_own_shards() {
+        let all = members(4);
+        let fewer = members(3);
+        for shard in 0..64 {
+            let before = owner(1, shard, &all);
+            if before != Some(all[3]) {
+                assert_eq!(before, owner(1, shard, &fewer));
+            }
+        }
+    }
+
+    #[test]
+    fn every_member_gets_a_share() {
+        let all = members(4);
+        for member in &all {
+            let shards = (0..64).filter(|shard| owner(1, *shard, &all) == Some(*member)).count();
+            assert!((6..=28).contains(&shards), "{shards}");
+        }
+    }
+
+    #[test]
+    fn nobody_owns_a_shard_of_a_consumer_without_members() {
+        assert_eq!(owner(1, 0, &[]), None);
+    }
+}

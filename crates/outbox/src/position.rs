@@ -1,0 +1,183 @@
+//! A position: how far a shard of a consumer has come, one scalar `(tick, id)`.
+//!
+//! The table is append-only and its key is the fence: row n+1 can be inserted once. Whoever settles
+//! inserts it first, and who finds it taken has lost the shard and must not settle.
+//!
+//! Owns `outbox.position`.
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::event::{Lane, LogPoint};
+
+/// A share of a consumer's keys in one lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Shard {
+    pub(crate) consumer: i16,
+    pub(crate) generation: i16,
+    pub(crate) lane: Lane,
+    pub(crate) number: i16,
+}
+
+/// The newest row of a shard, as last seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    pub(crate) n: i64,
+    pub(crate) at: LogPoint,
+    pub(crate) passed: i64,
+}
+
+/// Whether the shard was still ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fence {
+    Held(Cursor),
+    Lost,
+}
+
+/// Where a shard is moved to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Move {
+    pub(crate) to: LogPoint,
+    /// When the tick of `to` was cut. A crash of the server may lose the newest tick, and another is
+    /// cut under its number: a process that read the lost one must not settle by it.
+    pub(crate) cut_at: DateTime<Utc>,
+    /// How many events of the consumer's topics are passed by this move.
+    pub(crate) passed: i64,
+}
+
+/// Moves a shard on. The transaction must be READ COMMITTED and this its first statement: an older
+/// snapshot would pass the guard, and a loser would do all its work before it learns that it lost.
+pub(crate) async fn advance(
+    tx: &mut PgConnection,
+    shard: Shard,
+    cursor: Cursor,
+    step: Move,
+) -> Result<Fence, sqlx::Error> {
+    let passed = cursor.passed + step.passed;
+    let moved = sqlx::query!(
+        "
+        -- position: advance
+        insert into outbox.position (consumer, generation, lane, shard, n, tick, id, passed)
+        select $1, $2, $3, $4, $5::bigint + 1, $6, $7, $8
+        where $5 = (
+            select max(n) from outbox.position
+            where consumer = $1 and generation = $2 and lane = $3 and shard = $4
+        )
+        and exists (select from outbox.tick where n = $6 and at = $9)
+        on conflict do nothing
+        ",
+        shard.consumer,
+        shard.generation,
+        shard.lane.code(),
+        shard.number,
+        cursor.n,
+        step.to.tick,
+        step.to.id,
+        passed,
+        step.cut_at,
+    )
+    .execute(tx)
+    .await?;
+    Ok(if moved.rows_affected() == 1 {
+        Fence::Held(Cursor { n: cursor.n + 1, at: step.to, passed })
+    } else {
+        Fence::Lost
+    })
+}
+
+/// Claims a shard for calls to the outside: a row at the same place, with an owner and a deadline.
+/// Refused while another owner's claim runs, so that two processes do not call for the same event.
+pub(crate) async fn claim(
+    tx: &mut PgConnection,
+    shard: Shard,
+    cursor: Cursor,
+    owner: Uuid,
+    seconds: i32,
+) -> Result<Fence, sqlx::Error> {
+    let claimed = sqlx::query!(
+        "
+        -- position: claim
+        insert into outbox.position
+            (consumer, generation, lane, shard, n, tick, id, passed, owner, claim_until)
+        select $1, $2, $3, $4, $5::bigint + 1, tick, id, passed, $6,
+            clock_timestamp() + make_interval(secs => $7::int)
+        from (
+            select n, tick, id, passed, owner, claim_until from outbox.position
+            where consumer = $1 and generation = $2 and lane = $3 and shard = $4
+            order by n desc
+            limit 1
+        ) as newest
+        where n = $5 and (claim_until is null or claim_until < clock_timestamp() or owner = $6)
+        on conflict do nothing
+        ",
+        shard.consumer,
+        shard.generation,
+        shard.lane.code(),
+        shard.number,
+        cursor.n,
+        owner,
+        seconds,
+    )
+    .execute(tx)
+    .await?;
+    Ok(if claimed.rows_affected() == 1 {
+        Fence::Held(Cursor { n: cursor.n + 1, ..cursor })
+    } else {
+        Fence::Lost
+    })
+}
+
+/// The newest rows of a consumer's shards in a lane.
+pub(crate) async fn newest(
+    pool: &PgPool,
+    consumer: i16,
+    generation: i16,
+    lane: Lane,
+) -> Result<Vec<(i16, Cursor)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "
+        -- position: newest of each shard
+        select distinct on (shard) shard, n, tick, id, passed
+        from outbox.position
+        where consumer = $1 and generation = $2 and lane = $3
+        order by shard, n desc
+        ",
+        consumer,
+        generation,
+        lane.code(),
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let at = LogPoint { tick: row.tick, id: row.id };
+            (row.shard, Cursor { n: row.n, at, passed: row.passed })
+        })
+        .collect())
+}
+
+/// Removes rows that nobody needs: older than an hour and not the newest. The newest must stay,
+/// or a frozen process could insert its n+1 a second time.
+pub(crate) async fn prune(pool: &PgPool, consumer: i16) -> Result<u64, sqlx::Error> {
+    let pruned = sqlx::query!(
+        "
+        -- position: prune
+        delete from outbox.position as old
+        where consumer = $1
+            and at < clock_timestamp() - interval '1 hour'
+            and n < (
+                select max(n) from outbox.position as newest
+                where newest.consumer = old.consumer
+                    and newest.generation = old.generation
+                    and newest.lane = old.lane
+                    and newest.shard = old.shard
+            )
+        ",
+        consumer,
+    )
+    .execute(pool)
+    .await?;
+    Ok(pruned.rows_affected())
+}

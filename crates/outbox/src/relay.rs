@@ -1,0 +1,200 @@
+//! The relay: publishes what was committed, by cutting ticks.
+//!
+//! Any number may run. A tick's number is its primary key and so the compare-and-swap: of two
+//! relays that cut the same tick one wins, and the other drops what it saw.
+//!
+//! Owns `outbox.tick`. Only the relay writes it.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use sqlx::PgTransaction;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::append::{Outbox, begin};
+use crate::member::{self, RELAY};
+use crate::tick::{self, Content, Diff, Snapshot, Tick};
+use crate::trouble::is_lost_race;
+use crate::wake::Ear;
+
+/// While events arrive, a lost wake-up costs this much.
+const POLL_ACTIVE: Duration = Duration::from_millis(10);
+/// When nothing was published lately.
+const POLL_IDLE: Duration = Duration::from_millis(250);
+/// How many empty looks make a relay idle.
+const ACTIVE_LOOKS: u32 = 100;
+const HEARTBEAT: Duration = Duration::from_secs(2);
+const AFTER_ERROR: Duration = Duration::from_secs(1);
+
+/// REPEATABLE READ, so that the newest tick and the snapshot are of one instant. The tick may be
+/// lost by a crash of the server (`synchronous_commit = off`): whoever acted on it commits after
+/// it, and the write-ahead log keeps that order, so a position never names a tick that is gone.
+const BEGIN: &str = "begin isolation level repeatable read; set local jit = off; \
+    set local synchronous_commit = off; set local idle_in_transaction_session_timeout = '5s'";
+
+/// What a step of the relay came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// Nothing new was committed.
+    Nothing,
+    /// Another relay cut this tick.
+    Lost,
+    /// A tick was cut with so many events.
+    Tick(i64),
+}
+
+/// Publishes committed events.
+#[derive(Debug, Clone)]
+pub struct Relay {
+    outbox: Outbox,
+    host: IpAddr,
+}
+
+impl Relay {
+    /// A relay of this log, listening for wake-ups on the loopback interface.
+    #[must_use]
+    pub fn new(outbox: Outbox) -> Self {
+        Self { outbox, host: Ipv4Addr::LOCALHOST.into() }
+    }
+
+    /// One step: cuts a tick if anything new was committed.
+    ///
+    /// # Errors
+    /// The database's; nothing was published then, and a later step will.
+    pub async fn cut(&self) -> Result<Cut, sqlx::Error> {
+        let sequence = self.sequence().await?;
+        let mut tx = begin(self.outbox.pool(), BEGIN).await?;
+        let (newest, current, text) = tick::newest(&mut tx).await?;
+        let diff = Diff::between(&newest.snapshot, &current);
+        let content = tick::content(&mut tx, &diff, newest.floor).await?;
+        if content.events == 0 {
+            tx.rollback().await?;
+            return Ok(Cut::Nothing);
+        }
+        let next = Next { after: &newest, snapshot: text, sequence, content };
+        let floor = floor(&mut tx, &newest, &current).await?;
+        match insert(&mut tx, next, floor).await {
+            Ok(0) => return Ok(Cut::Lost),
+            Ok(_) => {}
+            Err(error) if is_lost_race(&error) => return Ok(Cut::Lost),
+            Err(error) => return Err(error),
+        }
+        tx.commit().await?;
+        self.outbox.waker().wake_workers();
+        Ok(Cut::Tick(content.events))
+    }
+
+    /// Cuts ticks until `shutdown`, woken by datagrams and polling as the net.
+    ///
+    /// # Errors
+    /// When no socket can be opened for wake-ups. Trouble with the database is waited out.
+    pub async fn run(&self, shutdown: CancellationToken) -> std::io::Result<()> {
+        let ear = Ear::listen(self.host).await?;
+        let member = crate::ids::new();
+        let beating = tokio::spawn(beat(self.outbox.clone(), member, ear.address()));
+        let mut listener = ear.listener();
+        let mut quiet = 0;
+        while !shutdown.is_cancelled() {
+            let poll = match self.cut().await {
+                Ok(Cut::Tick(_) | Cut::Lost) => {
+                    quiet = 0;
+                    Duration::ZERO
+                }
+                Ok(Cut::Nothing) => {
+                    quiet += 1;
+                    if quiet < ACTIVE_LOOKS { POLL_ACTIVE } else { POLL_IDLE }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "The relay could not cut a tick; trying again");
+                    AFTER_ERROR
+                }
+            };
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = listener.wait(poll) => {}
+            }
+        }
+        beating.abort();
+        if let Err(error) = member::leave(self.outbox.pool(), member).await {
+            tracing::warn!(%error, "The relay left without saying so; its heartbeat runs out");
+        }
+        Ok(())
+    }
+
+    /// Read before the snapshot and in a statement of its own: an id drawn in between is above it.
+    async fn sequence(&self) -> Result<i64, sqlx::Error> {
+        sqlx::query_scalar!(
+            r#"
+            -- relay: the sequence before the snapshot
+            select case when is_called then last_value else 0 end as "sequence!"
+            from outbox.event_id
+            "#
+        )
+        .fetch_one(self.outbox.pool())
+        .await
+    }
+}
+
+async fn beat(outbox: Outbox, member: Uuid, address: std::net::SocketAddr) {
+    let mut every = tokio::time::interval(HEARTBEAT);
+    loop {
+        every.tick().await;
+        if let Err(error) = member::beat(outbox.pool(), member, &[RELAY], address).await {
+            tracing::debug!(%error, "A heartbeat of the relay was not written");
+        }
+    }
+}
+
+struct Next<'a> {
+    after: &'a Tick,
+    snapshot: String,
+    sequence: i64,
+    content: Content,
+}
+
+/// An event invisible here has a transaction id at or above our xmin, and drew its own id after it.
+/// A tick whose xmax is at or below our xmin was taken before; its `sequence` therefore bounds them.
+async fn floor(
+    tx: &mut PgTransaction<'_>,
+    newest: &Tick,
+    current: &Snapshot,
+) -> Result<i64, sqlx::Error> {
+    let sequence = sqlx::query_scalar!(
+        "
+        -- relay: floor of the next tick
+        select sequence from outbox.tick
+        where pg_snapshot_xmax(snapshot) <= $1::text::xid8
+        order by pg_snapshot_xmax(snapshot) desc
+        limit 1
+        ",
+        current.xmin.to_string(),
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(sequence.unwrap_or(0).max(newest.floor))
+}
+
+async fn insert(
+    tx: &mut PgTransaction<'_>,
+    next: Next<'_>,
+    floor: i64,
+) -> Result<u64, sqlx::Error> {
+    let inserted = sqlx::query!(
+        "
+        -- relay: cut the next tick
+        insert into outbox.tick (n, snapshot, sequence, floor, events, max_id)
+        values ($1, $2::text::pg_snapshot, $3, $4, $5, $6)
+        on conflict (n) do nothing
+        ",
+        next.after.n + 1,
+        next.snapshot,
+        next.sequence,
+        floor,
+        next.content.events,
+        next.content.max_id,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(inserted.rows_affected())
+}

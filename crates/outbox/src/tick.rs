@@ -1,0 +1,197 @@
+//! A tick: a snapshot, stored. The events of tick n are those visible in snapshot n and not in
+//! snapshot n-1, so each committed transaction falls in exactly one tick, whatever its ids are and
+//! however long others stay open.
+//!
+//! Owns `outbox.tick`.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+/// A Postgres snapshot: which transactions had ended when it was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Snapshot {
+    /// Every transaction below has ended.
+    pub(crate) xmin: u64,
+    /// No transaction at or above had begun to write.
+    pub(crate) xmax: u64,
+    /// Those between that were still open, ascending.
+    pub(crate) xip: Vec<u64>,
+}
+
+impl Snapshot {
+    /// Parses Postgres' text form `xmin:xmax:xip,xip`.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split(':');
+        let xmin = parts.next()?.parse().ok()?;
+        let xmax = parts.next()?.parse().ok()?;
+        let list = parts.next()?;
+        let xip = if list.is_empty() {
+            Vec::new()
+        } else {
+            list.split(',').map(str::parse).collect::<Result<_, _>>().ok()?
+        };
+        Some(Self { xmin, xmax, xip })
+    }
+
+    /// Whether the snapshot sees a committed transaction.
+    pub(crate) fn sees(&self, xid: u64) -> bool {
+        xid < self.xmin || (xid < self.xmax && self.xip.binary_search(&xid).is_err())
+    }
+}
+
+/// The bounds of a diff as query parameters. Passed as constants: asked per row, a snapshot that
+/// stands in a table is unpacked per row.
+#[derive(Debug)]
+pub(crate) struct Diff {
+    pub(crate) from: String,
+    pub(crate) below: String,
+    /// Open in the upper snapshot: not yet.
+    pub(crate) open: Vec<String>,
+    /// Open in the lower snapshot and not in the upper: the late ones.
+    pub(crate) late: Vec<String>,
+}
+
+impl Diff {
+    pub(crate) fn between(lower: &Snapshot, upper: &Snapshot) -> Self {
+        Self {
+            from: lower.xmax.to_string(),
+            below: upper.xmax.to_string(),
+            open: upper.xip.iter().map(u64::to_string).collect(),
+            late: lower.xip.iter().filter(|xid| upper.sees(**xid)).map(u64::to_string).collect(),
+        }
+    }
+}
+
+/// A stored tick.
+#[derive(Debug, Clone)]
+pub(crate) struct Tick {
+    pub(crate) n: i64,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) floor: i64,
+    pub(crate) events: i64,
+    pub(crate) max_id: i64,
+    /// Tells this tick from another of the same number, which a crash of the server can bring about.
+    pub(crate) at: DateTime<Utc>,
+}
+
+/// What a diff holds: how many events, and the highest id among them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Content {
+    pub(crate) events: i64,
+    pub(crate) max_id: i64,
+}
+
+fn unreadable(text: &str) -> sqlx::Error {
+    sqlx::Error::Decode(format!("not a snapshot: {text}").into())
+}
+
+/// Ticks `from, from+1, …`, at most `limit`.
+pub(crate) async fn from(
+    conn: &mut PgConnection,
+    from: i64,
+    limit: i64,
+) -> Result<Vec<Tick>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"
+        -- tick: read on
+        select n, snapshot::text as "snapshot!", floor, events, max_id, at
+        from outbox.tick
+        where n >= $1
+        order by n
+        limit $2
+        "#,
+        from,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let snapshot = Snapshot::parse(&row.snapshot).ok_or_else(|| unreadable(&row.snapshot))?;
+            let (n, floor, events, max_id, at) = (row.n, row.floor, row.events, row.max_id, row.at);
+            Ok(Tick { n, snapshot, floor, events, max_id, at })
+        })
+        .collect()
+}
+
+/// The newest tick, and the snapshot of the transaction that asks.
+pub(crate) async fn newest(conn: &mut PgConnection) -> Result<(Tick, Snapshot, String), sqlx::Error> {
+    let row = sqlx::query!(
+        r#"
+        -- tick: newest
+        select n, snapshot::text as "snapshot!", floor, events, max_id, at,
+            pg_current_snapshot()::text as "current!"
+        from outbox.tick
+        order by n desc
+        limit 1
+        "#,
+    )
+    .fetch_one(conn)
+    .await?;
+    let snapshot = Snapshot::parse(&row.snapshot).ok_or_else(|| unreadable(&row.snapshot))?;
+    let current = Snapshot::parse(&row.current).ok_or_else(|| unreadable(&row.current))?;
+    let (n, floor, events, max_id, at) = (row.n, row.floor, row.events, row.max_id, row.at);
+    Ok((Tick { n, snapshot, floor, events, max_id, at }, current, row.current))
+}
+
+/// Counts the events of a diff, of both lanes. An arm per lane, for the partial indexes; an arm for
+/// the range and one for the late, because OR would read the whole table.
+pub(crate) async fn content(
+    conn: &mut PgConnection,
+    diff: &Diff,
+    floor: i64,
+) -> Result<Content, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"
+        -- tick: content of a diff
+        select count(*) as "events!", coalesce(max(id), 0) as "max_id!"
+        from (
+            select id from outbox.event
+            where lane = 0 and id > $5 and xid >= $1::text::xid8 and xid < $2::text::xid8
+                and xid <> all ($3::text[]::xid8[])
+            union all
+            select id from outbox.event
+            where lane = 1 and id > $5 and xid >= $1::text::xid8 and xid < $2::text::xid8
+                and xid <> all ($3::text[]::xid8[])
+            union all
+            select id from outbox.event
+            where lane = 0 and id > $5 and xid = any ($4::text[]::xid8[])
+            union all
+            select id from outbox.event
+            where lane = 1 and id > $5 and xid = any ($4::text[]::xid8[])
+        ) as new
+        "#,
+        diff.from,
+        diff.below,
+        &diff.open,
+        &diff.late,
+        floor,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(Content { events: row.events, max_id: row.max_id })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_sees_what_had_ended() {
+        let snapshot = Snapshot::parse("10:20:12,15").expect("well formed");
+        let seen: Vec<u64> = (8..22).filter(|xid| snapshot.sees(*xid)).collect();
+        assert_eq!(seen, [8, 9, 10, 11, 13, 14, 16, 17, 18, 19]);
+        assert_eq!(Snapshot::parse("10:10:").expect("well formed").xip, Vec::<u64>::new());
+        assert_eq!(Snapshot::parse("10:x:"), None);
+    }
+
+    #[test]
+    fn a_diff_names_the_late_and_leaves_out_the_open() {
+        let lower = Snapshot::parse("10:20:10,15,17").expect("well formed");
+        let upper = Snapshot::parse("15:30:15,25").expect("well formed");
+        let diff = Diff::between(&lower, &upper);
+        assert_eq!((diff.from.as_str(), diff.below.as_str()), ("20", "30"));
+        assert_eq!(diff.open, ["15", "25"]);
+        assert_eq!(diff.late, ["10", "17"]);
+    }
+}

@@ -1,0 +1,273 @@
+//! The log read from Postgres itself, a page at a time.
+//!
+//! A page spans whole ticks as far as they fit, or a window of ids inside one giant tick. Ticks are
+//! assigned in the client by binary search over the stored snapshots, so a reader that is far behind
+//! needs one query per page and not one per tick.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::{PgConnection, PgPool};
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use crate::event::{Event, Lane, LogPoint};
+use crate::tick::{self, Diff, Tick};
+
+/// How many ticks' snapshots are read for one page.
+const TICKS: i64 = 256;
+/// How many events a page holds at most, of both lanes.
+const EVENTS: i64 = 2_000;
+/// How many pages are kept for the other consumers of this process.
+const KEPT: usize = 8;
+
+/// Consecutive events of a lane.
+#[derive(Debug)]
+pub(crate) struct Page {
+    after: LogPoint,
+    pub(crate) to: LogPoint,
+    /// Number and instant of each tick of the page.
+    ticks: Vec<(i64, DateTime<Utc>)>,
+    pub(crate) events: Vec<Event>,
+}
+
+impl Page {
+    /// When the tick of a point inside this page was cut.
+    pub(crate) fn cut_at(&self, point: LogPoint) -> DateTime<Utc> {
+        let found = self.ticks.binary_search_by_key(&point.tick, |(n, _)| *n);
+        self.ticks[found.expect("a page holds the ticks of its points")].1
+    }
+}
+
+/// Reads the log for all consumers of a process; near its tail each page is read once.
+#[derive(Debug, Clone)]
+pub(crate) struct Reader {
+    pool: PgPool,
+    lanes: Arc<[Mutex<VecDeque<Arc<Page>>>; 2]>,
+}
+
+impl Reader {
+    pub(crate) fn new(pool: PgPool) -> Self {
+        Self { pool, lanes: Arc::default() }
+    }
+
+    /// The page that holds what comes next after a point, or nothing when the log ends there. It may
+    /// begin earlier: the reader skips what is at or before its point.
+    pub(crate) async fn page(
+        &self,
+        lane: Lane,
+        after: LogPoint,
+    ) -> Result<Option<Arc<Page>>, sqlx::Error> {
+        let mut kept = self.lanes[usize::from(lane == Lane::Bulk)].lock().await;
+        if let Some(page) = kept.iter().find(|page| page.after <= after && after < page.to) {
+            return Ok(Some(Arc::clone(page)));
+        }
+        let mut conn = self.pool.acquire().await?;
+        let Some(page) = read(&mut conn, lane, after).await? else { return Ok(None) };
+        let page = Arc::new(page);
+        kept.push_back(Arc::clone(&page));
+        if kept.len() > KEPT {
+            kept.pop_front();
+        }
+        Ok(Some(page))
+    }
+
+    /// Forgets all pages: the ticks they name may be gone.
+    pub(crate) async fn forget(&self) {
+        for lane in self.lanes.iter() {
+            lane.lock().await.clear();
+        }
+    }
+}
+
+/// Reads one page after a point.
+pub(crate) async fn read(
+    conn: &mut PgConnection,
+    lane: Lane,
+    after: LogPoint,
+) -> Result<Option<Page>, sqlx::Error> {
+    // The first is the lower bound; a point in the middle of a tick needs the one before it.
+    let ticks = tick::from(conn, (after.tick - 1).max(0), TICKS).await?;
+    let Some(span) = Span::after(&ticks, after) else { return Ok(None) };
+    let diff = Diff::between(&span.lower.snapshot, &span.upper().snapshot);
+    let rows = fetch(conn, lane, &diff, span.window()).await?;
+    let mut events: Vec<Event> = rows
+        .into_iter()
+        .map(|row| row.into_event(|xid| span.tick_of(xid)))
+        .collect::<Result<_, _>>()?;
+    events.retain(|event| after < event.point);
+    events.sort_unstable_by_key(|event| event.point);
+    let ticks = span.ticks.iter().map(|tick| (tick.n, tick.at)).collect();
+    Ok(Some(Page { after, to: span.to, ticks, events }))
+}
+
+/// Which ticks a page covers, and up to which id.
+struct Span<'a> {
+    lower: &'a Tick,
+    ticks: &'a [Tick],
+    above_id: i64,
+    to: LogPoint,
+}
+
+impl<'a> Span<'a> {
+    fn after(ticks: &'a [Tick], after: LogPoint) -> Option<Self> {
+        let here = ticks.iter().position(|tick| tick.n == after.tick)?;
+        if after.id < ticks[here].max_id {
+            // In the middle of a giant tick.
+            let lower = &ticks[here.checked_sub(1)?];
+            return Some(Self::inside(lower, &ticks[here..=here], after.id));
+        }
+        let lower = &ticks[here];
+        let mut sum = 0;
+        let fit = ticks[here + 1..].iter().take_while(|tick| {
+            sum += tick.events;
+            sum <= EVENTS
+        });
+        match fit.count() {
+            0 => {
+                let giant = ticks.get(here + 1..here + 2).filter(|giant| !giant.is_empty())?;
+                Some(Self::inside(lower, giant, lower.floor))
+            }
+            n => {
+                let ticks = &ticks[here + 1..=here + n];
+                let last = &ticks[n - 1];
+                let to = LogPoint { tick: last.n, id: last.max_id };
+                Some(Self { lower, ticks, above_id: lower.floor, to })
+            }
+        }
+    }
+
+    fn inside(lower: &'a Tick, giant: &'a [Tick], above_id: i64) -> Self {
+        let id = giant[0].max_id.min(above_id + EVENTS);
+        Self { lower, ticks: giant, above_id, to: LogPoint { tick: giant[0].n, id } }
+    }
+
+    fn upper(&self) -> &Tick {
+        &self.ticks[self.ticks.len() - 1]
+    }
+
+    /// Ids above the first and up to the second. A page of whole ticks ends with its highest id.
+    fn window(&self) -> (i64, i64) {
+        let highest = self.ticks.iter().map(|tick| tick.max_id).max().unwrap_or(self.to.id);
+        (self.above_id, if self.ticks.len() == 1 { self.to.id } else { highest })
+    }
+
+    fn tick_of(&self, xid: u64) -> i64 {
+        let at = self.ticks.partition_point(|tick| !tick.snapshot.sees(xid));
+        self.ticks.get(at).map_or(self.to.tick, |tick| tick.n)
+    }
+}
+
+struct Row {
+    xid: String,
+    id: i64,
+    event_id: Uuid,
+    topic: String,
+    schema_version: i16,
+    key: Uuid,
+    part: i16,
+    lane: i16,
+    at: DateTime<Utc>,
+    payload: Value,
+    actor: String,
+    reason: Option<String>,
+    request_id: Option<Uuid>,
+    caused_by: Option<Uuid>,
+    batch_id: Option<Uuid>,
+    traceparent: Option<String>,
+}
+
+impl Row {
+    fn into_event(self, tick_of: impl FnOnce(u64) -> i64) -> Result<Event, sqlx::Error> {
+        let xid = self.xid.parse().map_err(|_| sqlx::Error::Decode("not an xid".into()))?;
+        Ok(Event {
+            point: LogPoint { tick: tick_of(xid), id: self.id },
+            event_id: self.event_id,
+            topic: self.topic,
+            schema_version: self.schema_version,
+            key: self.key,
+            part: self.part,
+            lane: Lane::from_code(self.lane),
+            at: self.at,
+            payload: self.payload,
+            actor: self.actor,
+            reason: self.reason,
+            request_id: self.request_id,
+            caused_by: self.caused_by,
+            batch_id: self.batch_id,
+            traceparent: self.traceparent,
+        })
+    }
+}
+
+async fn fetch(
+    conn: &mut PgConnection,
+    lane: Lane,
+    diff: &Diff,
+    (above, up_to): (i64, i64),
+) -> Result<Vec<Row>, sqlx::Error> {
+    match lane {
+        Lane::Interactive => fetch_interactive(conn, diff, above, up_to).await,
+        Lane::Bulk => fetch_bulk(conn, diff, above, up_to).await,
+    }
+}
+
+/// The lane is a literal, so that its partial index can serve; hence a twin per lane.
+macro_rules! fetch_lane {
+    ($name:ident, $sql:literal) => {
+        async fn $name(
+            conn: &mut PgConnection,
+            diff: &Diff,
+            above: i64,
+            up_to: i64,
+        ) -> Result<Vec<Row>, sqlx::Error> {
+            sqlx::query_as!(
+                Row, $sql, diff.from, diff.below, &diff.open, &diff.late, above, up_to,
+            )
+            .fetch_all(conn)
+            .await
+        }
+    };
+}
+
+fetch_lane!(
+    fetch_interactive,
+    r#"
+    -- log: page of the interactive lane
+    select xid::text as "xid!", id as "id!", event_id as "event_id!", topic as "topic!",
+        schema_version as "schema_version!", key as "key!", part as "part!", lane as "lane!",
+        at as "at!", payload as "payload!", actor as "actor!", reason, request_id, caused_by,
+        batch_id, traceparent
+    from (
+        select * from outbox.event
+        where lane = 0 and id > $5 and id <= $6
+            and xid >= $1::text::xid8 and xid < $2::text::xid8
+            and xid <> all ($3::text[]::xid8[])
+        union all
+        select * from outbox.event
+        where lane = 0 and id > $5 and id <= $6 and xid = any ($4::text[]::xid8[])
+    ) as page
+    "#
+);
+
+fetch_lane!(
+    fetch_bulk,
+    r#"
+    -- log: page of the bulk lane
+    select xid::text as "xid!", id as "id!", event_id as "event_id!", topic as "topic!",
+        schema_version as "schema_version!", key as "key!", part as "part!", lane as "lane!",
+        at as "at!", payload as "payload!", actor as "actor!", reason, request_id, caused_by,
+        batch_id, traceparent
+    from (
+        select * from outbox.event
+        where lane = 1 and id > $5 and id <= $6
+            and xid >= $1::text::xid8 and xid < $2::text::xid8
+            and xid <> all ($3::text[]::xid8[])
+        union all
+        select * from outbox.event
+        where lane = 1 and id > $5 and id <= $6 and xid = any ($4::text[]::xid8[])
+    ) as page
+    "#
+);

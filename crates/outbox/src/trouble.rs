@@ -1,0 +1,32 @@
+//! Which errors are the event's fault, and which the world's.
+//!
+//! Counting an outage as a failed attempt would turn a restart of the server into dead letters.
+
+/// Whether the same statements may well succeed in a moment: the connection, the server's state, or
+/// a lost race. Never the event's fault.
+pub(crate) fn is_transient(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::BeginFailed => true,
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            // 08 connection, 25P idle transaction ended, 40 rollback (deadlock, serialization),
+            // 53 resources (disk full, too many connections), 55 lock not available,
+            // 57 operator intervention (shutdown, cancel), 58 system (I/O).
+            ["08", "25P", "40", "53", "55P", "57", "58"].iter().any(|class| code.starts_with(class))
+        }),
+        _ => false,
+    }
+}
+
+/// Whether another transaction got there first.
+pub(crate) fn is_lost_race(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+        .is_some_and(|code| code == "40001" || code == "23505")
+}

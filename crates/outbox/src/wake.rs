@@ -1,0 +1,169 @@
+//! Wake-up: an empty datagram says "look now". A lost one costs one poll, never an event.
+//!
+//! NOTIFY would serve, but inside a business transaction its lock is cluster-wide and held through
+//! the durable wait: commits per second fall to a third.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use sqlx::PgPool;
+use tokio::sync::watch;
+
+use crate::member;
+
+/// How long known addresses are used before they are read again.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Sends wake-ups to the members of this log.
+#[derive(Debug, Clone)]
+pub struct Waker(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    pool: PgPool,
+    socket: Option<UdpSocket>,
+    relays: Mutex<Known>,
+    workers: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    addresses: Vec<SocketAddr>,
+    read: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Who {
+    Relays,
+    Workers,
+}
+
+impl Waker {
+    pub(crate) fn new(pool: PgPool) -> Self {
+        // Without a socket nothing is lost but speed: everyone polls.
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok();
+        if let Some(socket) = &socket
+            && let Err(error) = socket.set_nonblocking(true)
+        {
+            tracing::warn!(%error, "Wake-ups may block: the socket stays blocking");
+        }
+        Self(Arc::new(Inner {
+            pool,
+            socket,
+            relays: Mutex::default(),
+            workers: Mutex::default(),
+        }))
+    }
+
+    /// Events were committed: a relay should cut a tick.
+    pub fn wake_relays(&self) {
+        self.wake(Who::Relays);
+    }
+
+    /// A tick was cut: workers should read it.
+    pub(crate) fn wake_workers(&self) {
+        self.wake(Who::Workers);
+    }
+
+    fn wake(&self, who: Who) {
+        let (addresses, stale) = self.known(who);
+        self.send(&addresses);
+        if stale {
+            let waker = self.clone();
+            tokio::spawn(async move { waker.read_again(who).await });
+        }
+    }
+
+    fn known(&self, who: Who) -> (Vec<SocketAddr>, bool) {
+        let mut known = self.slot(who).lock().unwrap_or_else(PoisonError::into_inner);
+        let stale = known.read.is_none_or(|read| read.elapsed() > FRESH);
+        if stale {
+            // Only one caller at a time reads the table.
+            known.read = Some(Instant::now());
+        }
+        (known.addresses.clone(), stale)
+    }
+
+    async fn read_again(&self, who: Who) {
+        let read = match who {
+            Who::Relays => member::addresses_of_relays(&self.0.pool).await,
+            Who::Workers => member::addresses_of_workers(&self.0.pool).await,
+        };
+        let Ok(addresses) = read else { return };
+        let mut known = self.slot(who).lock().unwrap_or_else(PoisonError::into_inner);
+        let new: Vec<_> =
+            addresses.iter().filter(|one| !known.addresses.contains(one)).copied().collect();
+        known.addresses = addresses;
+        drop(known);
+        self.send(&new);
+    }
+
+    fn slot(&self, who: Who) -> &Mutex<Known> {
+        match who {
+            Who::Relays => &self.0.relays,
+            Who::Workers => &self.0.workers,
+        }
+    }
+
+    fn send(&self, addresses: &[SocketAddr]) {
+        let Some(socket) = &self.0.socket else { return };
+        for address in addresses {
+            if let Err(error) = socket.send_to(&[], address) {
+                tracing::trace!(%error, %address, "A wake-up was not sent; its receiver polls");
+            }
+        }
+    }
+}
+
+/// Listens for wake-ups on behalf of all loops of a process.
+#[derive(Debug)]
+pub(crate) struct Ear {
+    address: SocketAddr,
+    heard: watch::Receiver<u64>,
+}
+
+impl Ear {
+    /// Listens on `host` (loopback unless members run on several hosts) at a free port.
+    pub(crate) async fn listen(host: IpAddr) -> std::io::Result<Self> {
+        let socket = tokio::net::UdpSocket::bind((host, 0)).await?;
+        let address = socket.local_addr()?;
+        let (sender, heard) = watch::channel(0);
+        tokio::spawn(async move {
+            let mut nothing = [0_u8; 1];
+            loop {
+                tokio::select! {
+                    () = sender.closed() => return,
+                    received = socket.recv_from(&mut nothing) => match received {
+                        Ok(_) => sender.send_modify(|heard| *heard += 1),
+                        // Linux reports an ICMP answer to an earlier datagram here; go on.
+                        Err(error) => tracing::trace!(%error, "The wake-up socket reported"),
+                    }
+                }
+            }
+        });
+        Ok(Self { address, heard })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A listener for one loop.
+    pub(crate) fn listener(&self) -> Listener {
+        Listener(self.heard.clone())
+    }
+}
+
+/// One loop's share of the ear.
+#[derive(Debug, Clone)]
+pub(crate) struct Listener(watch::Receiver<u64>);
+
+impl Listener {
+    /// Waits for a wake-up that has not been seen yet, at most `poll`.
+    pub(crate) async fn wait(&mut self, poll: Duration) {
+        // Both outcomes mean the same: look now.
+        drop(tokio::time::timeout(poll, self.0.changed()).await);
+    }
+}
+
