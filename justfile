@@ -1,0 +1,90 @@
+# What a person types here. The house-keeping behind it is `cargo xtask`.
+
+set positional-arguments
+
+[private]
+default:
+    @just --list --unsorted
+
+# Install what is missing on this machine: Postgres, a C compiler, the test runner
+setup: _postgres _nextest
+
+# Close the month: on the sample data, or on your own (`just month-close --help`)
+month-close *ARGS: _postgres
+    cargo run --release --quiet --package month-close -- "$@"
+
+# Serve the HTTP interface and the console
+api *ARGS: _postgres
+    cargo run --release --quiet --package billing-api -- "$@"
+
+# Run the relay and the workers
+relay *ARGS: _postgres
+    cargo run --release --quiet --package outbox-relay -- "$@"
+
+# Run the tests beside a private Postgres; the arguments select (`just test races`)
+test *ARGS: setup
+    cargo xtask test "$@"
+
+# Check all but the tests: format, lints, docs, house rules, query metadata, schema
+check: _postgres
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- --deny warnings
+    RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --quiet
+    cargo xtask tidy
+    cargo xtask sqlx --check
+    cargo xtask schema --check
+
+# Format the code
+fmt:
+    cargo fmt --all
+
+# Write what is derived from the migrations and committed: query metadata, dump of the schema
+prepare: _postgres
+    cargo xtask sqlx
+    cargo xtask schema
+
+# Run the benchmarks
+bench *ARGS: _postgres
+    cargo bench --workspace --bench '*' "$@"
+
+# Postgres (its programs, not a running server), and the C compiler that cargo links with.
+[private]
+_postgres:
+    #!/bin/sh
+    set -eu
+    if ! command -v cargo >/dev/null; then
+        echo "Please install Rust 1.94 or newer: https://rustup.rs" >&2
+        exit 1
+    fi
+    missing=
+    command -v cc >/dev/null || missing="$missing gcc libc6-dev"
+    found=$(command -v initdb || ls -d /usr/lib/postgresql/*/bin/initdb \
+        /usr/pgsql-*/bin/initdb /opt/homebrew/opt/postgresql*/bin/initdb \
+        /usr/local/opt/postgresql*/bin/initdb 2>/dev/null || true)
+    [ -n "$found" ] || missing="$missing postgresql"
+    [ -n "$missing" ] || exit 0
+    if ! command -v apt-get >/dev/null; then
+        echo "Please install:$missing (Fedora: dnf install gcc postgresql-server;" \
+            "macOS: xcode-select --install, brew install postgresql@17)" >&2
+        exit 1
+    fi
+    sudo=
+    if [ "$(id -u)" != 0 ]; then
+        if ! command -v sudo >/dev/null; then
+            echo "Please run as root: apt-get install$missing" >&2
+            exit 1
+        fi
+        sudo=sudo
+    fi
+    echo "Installing$missing"
+    # The package would start a server of its own; ours is private and starts on demand.
+    $sudo mkdir -p /etc/postgresql-common
+    [ -e /etc/postgresql-common/createcluster.conf ] ||
+        echo 'create_main_cluster = false' |
+        $sudo tee /etc/postgresql-common/createcluster.conf >/dev/null
+    $sudo apt-get update -qq
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes $missing
+
+[private]
+_nextest:
+    @cargo nextest --version >/dev/null 2>&1 || cargo install cargo-nextest --locked
