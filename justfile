@@ -6,10 +6,10 @@ set positional-arguments
 default:
     @just --list --unsorted
 
-# Install what is missing on this machine: Postgres, a C compiler, the test runner
+# Install what this machine lacks: Postgres, a C compiler, the test runner
 setup: _postgres _nextest
 
-# Close the month: on the sample data, or on your own (`just month-close --help`)
+# Close the month (`just month-close --help`)
 month-close *ARGS: _postgres
     cargo run --release --quiet --package month-close -- "$@"
 
@@ -21,11 +21,11 @@ api *ARGS: _postgres
 relay *ARGS: _postgres
     cargo run --release --quiet --package outbox-relay -- "$@"
 
-# Run the tests beside a private Postgres; the arguments select (`just test races`)
+# Run the tests, or those named (`just test races`)
 test *ARGS: setup
     cargo xtask test "$@"
 
-# Check all but the tests: format, lints, docs, house rules, query metadata, schema
+# Check all but the tests: format, lints, docs, house rules, metadata, schema
 check: _postgres
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- --deny warnings
@@ -38,7 +38,7 @@ check: _postgres
 fmt:
     cargo fmt --all
 
-# Write what is derived from the migrations and committed: query metadata, dump of the schema
+# Write what is derived from the migrations: query metadata, schema dump
 prepare: _postgres
     cargo xtask sqlx
     cargo xtask schema

@@ -48,10 +48,15 @@ fn dumps(workspace: &Workspace) -> Result<Vec<(PathBuf, String)>> {
 
 /// The statements of a dump, without what differs between servers or says nothing.
 fn readable(raw: &str) -> String {
-    let is_noise = |line: &str| {
-        let meta = ["--", "SET ", "SELECT pg_catalog.set_config", "\\"];
-        meta.iter().any(|start| line.starts_with(start))
-    };
+    const NOISE: &[&str] = &[
+        "-- Name: ",
+        "-- Dumped ",
+        "-- PostgreSQL database dump",
+        "SET ",
+        "SELECT pg_catalog.set_config",
+        "\\",
+    ];
+    let is_noise = |line: &str| line == "--" || NOISE.iter().any(|start| line.starts_with(start));
     let mut dump = HEAD.to_owned();
     let mut gap = true;
     for line in raw.lines().filter(|line| !is_noise(line)) {
