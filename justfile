@@ -83,7 +83,8 @@ _postgres:
         echo 'create_main_cluster = false' |
         $sudo tee /etc/postgresql-common/createcluster.conf >/dev/null
     $sudo apt-get update -qq
-    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes $missing
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes \
+        --no-install-recommends $missing
 
 [private]
 _nextest:
