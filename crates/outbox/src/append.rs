@@ -71,7 +71,8 @@ pub struct Outbox {
 
 /// An idle transaction of ours ends after this long, so that a process that was frozen inside one
 /// holds nobody up.
-const BEGIN: &str = "begin; set local jit = off; set local idle_in_transaction_session_timeout = '15s'";
+const BEGIN: &str =
+    "begin; set local jit = off; set local idle_in_transaction_session_timeout = '15s'";
 const BEGIN_WORKER: &str =
     "begin; set local jit = off; set local idle_in_transaction_session_timeout = '5s'";
 
@@ -79,7 +80,10 @@ impl Outbox {
     /// The log of the database behind `pool`, which carries the engine's schema ([`crate::migrate`]).
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
-        Self { waker: Waker::new(pool.clone()), pool }
+        Self {
+            waker: Waker::new(pool.clone()),
+            pool,
+        }
     }
 
     /// The pool, for reading.
@@ -113,7 +117,13 @@ impl Outbox {
         static UNITS: AtomicU64 = AtomicU64::new(1);
         let tx = begin(&self.pool, statement).await?;
         let unit = UNITS.fetch_add(1, Ordering::Relaxed);
-        Ok(UnitOfWork { tx, origin, pending: Vec::new(), waker: self.waker.clone(), unit })
+        Ok(UnitOfWork {
+            tx,
+            origin,
+            pending: Vec::new(),
+            waker: self.waker.clone(),
+            unit,
+        })
     }
 }
 
@@ -174,7 +184,10 @@ impl UnitOfWork {
     /// inserted the row or selected it FOR UPDATE. Call it beside that statement and nowhere else.
     #[must_use]
     pub fn locked(&self, key: Uuid) -> Locked {
-        Locked { key, unit: self.unit }
+        Locked {
+            key,
+            unit: self.unit,
+        }
     }
 
     /// Announces a change of the aggregate that `locked` stands for. The event is written when the
@@ -183,7 +196,10 @@ impl UnitOfWork {
     /// # Panics
     /// When the token is of another unit of work: its lock is gone.
     pub fn append(&mut self, locked: Locked, event: NewEvent) -> Uuid {
-        assert_eq!(locked.unit, self.unit, "a lock token outlived its transaction");
+        assert_eq!(
+            locked.unit, self.unit,
+            "a lock token outlived its transaction"
+        );
         let id = event.event_id;
         self.pending.push((locked.key, event));
         id

@@ -107,7 +107,12 @@ async fn deliveries(pool: &PgPool, name: &str) -> Result<Backlog, sqlx::Error> {
     )
     .fetch_one(pool)
     .await?;
-    Ok(Backlog { behind: false, due: row.due, waiting: row.waiting, dead: row.dead })
+    Ok(Backlog {
+        behind: false,
+        due: row.due,
+        waiting: row.waiting,
+        dead: row.dead,
+    })
 }
 
 /// How many events the consumers have gone past since the log began, dead letters included; the

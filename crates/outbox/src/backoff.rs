@@ -15,7 +15,11 @@ pub struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { first: Duration::from_secs(1), cap: Duration::from_secs(3600), attempts: 20 }
+        Self {
+            first: Duration::from_secs(1),
+            cap: Duration::from_secs(3600),
+            attempts: 20,
+        }
     }
 }
 
@@ -23,7 +27,9 @@ impl Backoff {
     /// The longest wait after attempt `attempt` (the first is 1).
     #[must_use]
     pub fn bound(&self, attempt: i32) -> Duration {
-        let doublings = u32::try_from(attempt.saturating_sub(1)).unwrap_or(0).min(30);
+        let doublings = u32::try_from(attempt.saturating_sub(1))
+            .unwrap_or(0)
+            .min(30);
         self.first.saturating_mul(1 << doublings).min(self.cap)
     }
 
@@ -42,7 +48,10 @@ mod tests {
 
     #[test]
     fn the_bound_doubles_up_to_the_cap() {
-        let backoff = Backoff { cap: Duration::from_secs(10), ..Backoff::default() };
+        let backoff = Backoff {
+            cap: Duration::from_secs(10),
+            ..Backoff::default()
+        };
         let bounds: Vec<_> = (1..=6).map(|n| backoff.bound(n).as_secs()).collect();
         assert_eq!(bounds, [1, 2, 4, 8, 10, 10]);
         assert_eq!(backoff.bound(i32::MAX).as_secs(), 10);

@@ -5,8 +5,11 @@ use std::time::{Duration, Instant};
 
 use crate::backoff::Backoff;
 
-const OPEN: Backoff =
-    Backoff { first: Duration::from_secs(1), cap: Duration::from_secs(60), attempts: i32::MAX };
+const OPEN: Backoff = Backoff {
+    first: Duration::from_secs(1),
+    cap: Duration::from_secs(60),
+    attempts: i32::MAX,
+};
 
 /// Opens on trouble of the provider, for longer each time; one success closes it.
 #[derive(Debug, Default)]
@@ -36,6 +39,8 @@ impl Breaker {
     /// How long it is still open.
     pub(crate) fn open_for(&self) -> Option<Duration> {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.until.and_then(|until| until.checked_duration_since(Instant::now()))
+        state
+            .until
+            .and_then(|until| until.checked_duration_since(Instant::now()))
     }
 }

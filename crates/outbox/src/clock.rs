@@ -5,7 +5,10 @@ use chrono::{DateTime, Utc};
 
 /// The instant of now, to be read once at the edge of a program and passed on as a value.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "this is the place the others are sent to")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the place the others are sent to"
+)]
 pub fn now() -> DateTime<Utc> {
     Utc::now()
 }

@@ -83,7 +83,10 @@ pub enum Failure {
 impl Failure {
     /// A failure to be tried again by the backoff.
     pub fn retry(error: impl Display) -> Self {
-        Self::Retry { error: error.to_string(), after: None }
+        Self::Retry {
+            error: error.to_string(),
+            after: None,
+        }
     }
 }
 
@@ -251,7 +254,11 @@ pub(crate) async fn registered(
         .await?;
     }
     tx.commit().await?;
-    Ok(Registered { id: row.consumer, generation: row.generation, shards: row.shards })
+    Ok(Registered {
+        id: row.consumer,
+        generation: row.generation,
+        shards: row.shards,
+    })
 }
 
 /// Whether somebody has paused the consumer.

@@ -96,7 +96,11 @@ struct Columns<'a> {
 impl<'a> Columns<'a> {
     fn of(parking: &'a Parking) -> Self {
         match parking {
-            Parking::Behind => Self { state: "retry", wait_us: Some(0), ..Self::default() },
+            Parking::Behind => Self {
+                state: "retry",
+                wait_us: Some(0),
+                ..Self::default()
+            },
             Parking::Failed { error, wait_us } => Self {
                 state: "retry",
                 attempt: 1,
@@ -153,7 +157,9 @@ pub(crate) async fn record_obsolete(
     found: &[Obsolete],
 ) -> Result<(), sqlx::Error> {
     for obsolete in found {
-        let key = events.iter().find(|event| event.event_id == obsolete.event_id);
+        let key = events
+            .iter()
+            .find(|event| event.event_id == obsolete.event_id);
         sqlx::query!(
             "
             -- delivery: record obsolete
@@ -269,7 +275,10 @@ pub(crate) struct Row {
 impl Row {
     fn into_event(self) -> Event {
         Event {
-            point: LogPoint { tick: self.tick, id: self.id },
+            point: LogPoint {
+                tick: self.tick,
+                id: self.id,
+            },
             event_id: self.event_id,
             topic: self.topic,
             schema_version: self.schema_version,

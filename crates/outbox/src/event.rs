@@ -32,7 +32,11 @@ impl Lane {
     }
 
     pub(crate) const fn from_code(code: i16) -> Self {
-        if code == 0 { Self::Interactive } else { Self::Bulk }
+        if code == 0 {
+            Self::Interactive
+        } else {
+            Self::Bulk
+        }
     }
 }
 
@@ -53,7 +57,12 @@ impl NewEvent {
     /// A new event with a new id.
     #[must_use]
     pub fn new(topic: &'static str, schema_version: i16, payload: Value) -> Self {
-        Self { event_id: crate::ids::new(), topic, schema_version, payload }
+        Self {
+            event_id: crate::ids::new(),
+            topic,
+            schema_version,
+            payload,
+        }
     }
 }
 
@@ -105,9 +114,12 @@ pub struct Event {
 /// reads it, so the function is fixed for ever.
 #[must_use]
 pub fn part_of(key: Uuid) -> i16 {
-    let hash = key.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let hash = key
+        .as_bytes()
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
     // The low bits of FNV-1a mix worst; fold the halves before the modulus.
     i16::try_from((hash ^ (hash >> 32)) % PARTS.unsigned_abs() as u64).unwrap_or(0)
 }
@@ -128,6 +140,9 @@ mod tests {
     #[test]
     fn the_part_of_a_key_never_changes() {
         assert_eq!(part_of(Uuid::nil()), 5);
-        assert_eq!(part_of(Uuid::from_u128(0x0192_f3a1_0000_7000_8000_0000_0000_0001)), 44);
+        assert_eq!(
+            part_of(Uuid::from_u128(0x0192_f3a1_0000_7000_8000_0000_0000_0001)),
+            44
+        );
     }
 }

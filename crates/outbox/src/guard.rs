@@ -52,7 +52,10 @@ pub async fn refuse_unsafe_server(pool: &PgPool) -> Result<(), GuardError> {
                 return Err(GuardError::TooOld(setting.value));
             }
             "fsync" | "full_page_writes" | "synchronous_commit" if setting.value == "off" => {
-                return Err(GuardError::NotDurable { name: setting.name, value: setting.value });
+                return Err(GuardError::NotDurable {
+                    name: setting.name,
+                    value: setting.value,
+                });
             }
             _ => {}
         }
@@ -65,5 +68,9 @@ pub async fn refuse_unsafe_server(pool: &PgPool) -> Result<(), GuardError> {
     )
     .fetch_one(pool)
     .await?;
-    if cache == 1 { Ok(()) } else { Err(GuardError::CachedSequence(cache)) }
+    if cache == 1 {
+        Ok(())
+    } else {
+        Err(GuardError::CachedSequence(cache))
+    }
 }

@@ -5,7 +5,10 @@ use uuid::Uuid;
 
 /// A new id.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "this is the place the others are sent to")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the place the others are sent to"
+)]
 pub fn new() -> Uuid {
     Uuid::now_v7()
 }

@@ -121,7 +121,10 @@ fn parsed(texts: &[String]) -> Vec<SocketAddr> {
 
 /// Who of `members` owns a shard: the one with the highest hash of (shard, member).
 pub(crate) fn owner(consumer: i16, shard: i16, members: &[Uuid]) -> Option<Uuid> {
-    members.iter().copied().max_by_key(|member| weight(consumer, shard, *member))
+    members
+        .iter()
+        .copied()
+        .max_by_key(|member| weight(consumer, shard, *member))
 }
 
 fn weight(consumer: i16, shard: i16, member: Uuid) -> u64 {
@@ -161,7 +164,9 @@ mod tests {
     fn every_member_gets_a_share() {
         let all = members(4);
         for member in &all {
-            let shards = (0..64).filter(|shard| owner(1, *shard, &all) == Some(*member)).count();
+            let shards = (0..64)
+                .filter(|shard| owner(1, *shard, &all) == Some(*member))
+                .count();
             assert!((6..=28).contains(&shards), "{shards}");
         }
     }

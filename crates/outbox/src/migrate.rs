@@ -30,7 +30,9 @@ pub async fn migrate_with(
     // The lock belongs to a transaction, not to a session: it works through a pooler, and a killed
     // process cannot keep it.
     let mut turn = pool.begin().await?;
-    sqlx::query!("select pg_advisory_xact_lock($1)", LOCK).execute(&mut *turn).await?;
+    sqlx::query!("select pg_advisory_xact_lock($1)", LOCK)
+        .execute(&mut *turn)
+        .await?;
     let mut ours = Migrator {
         migrations: migrator.migrations.clone(),
         locking: false,

@@ -80,7 +80,11 @@ pub(crate) async fn advance(
     .execute(tx)
     .await?;
     Ok(if moved.rows_affected() == 1 {
-        Fence::Held(Cursor { n: cursor.n + 1, at: step.to, passed })
+        Fence::Held(Cursor {
+            n: cursor.n + 1,
+            at: step.to,
+            passed,
+        })
     } else {
         Fence::Lost
     })
@@ -122,7 +126,10 @@ pub(crate) async fn claim(
     .execute(tx)
     .await?;
     Ok(if claimed.rows_affected() == 1 {
-        Fence::Held(Cursor { n: cursor.n + 1, ..cursor })
+        Fence::Held(Cursor {
+            n: cursor.n + 1,
+            ..cursor
+        })
     } else {
         Fence::Lost
     })
@@ -152,8 +159,18 @@ pub(crate) async fn newest(
     Ok(rows
         .into_iter()
         .map(|row| {
-            let at = LogPoint { tick: row.tick, id: row.id };
-            (row.shard, Cursor { n: row.n, at, passed: row.passed })
+            let at = LogPoint {
+                tick: row.tick,
+                id: row.id,
+            };
+            (
+                row.shard,
+                Cursor {
+                    n: row.n,
+                    at,
+                    passed: row.passed,
+                },
+            )
         })
         .collect())
 }
@@ -180,4 +197,30 @@ pub(crate) async fn prune(pool: &PgPool, consumer: i16) -> Result<u64, sqlx::Err
     .execute(pool)
     .await?;
     Ok(pruned.rows_affected())
+}
+
+/// The number of the newest row that `owner` has claimed since row `n`; `n` itself if there is none.
+pub(crate) async fn newest_claim(
+    pool: &PgPool,
+    shard: Shard,
+    n: i64,
+    owner: Uuid,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"
+        -- position: newest claim of ours
+        select coalesce(max(n), $5) as "n!"
+        from outbox.position
+        where consumer = $1 and generation = $2 and lane = $3 and shard = $4
+            and n > $5 and owner = $6
+        "#,
+        shard.consumer,
+        shard.generation,
+        shard.lane.code(),
+        shard.number,
+        n,
+        owner,
+    )
+    .fetch_one(pool)
+    .await
 }

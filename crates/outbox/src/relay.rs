@@ -55,7 +55,10 @@ impl Relay {
     /// A relay of this log, listening for wake-ups on the loopback interface.
     #[must_use]
     pub fn new(outbox: Outbox) -> Self {
-        Self { outbox, host: Ipv4Addr::LOCALHOST.into() }
+        Self {
+            outbox,
+            host: Ipv4Addr::LOCALHOST.into(),
+        }
     }
 
     /// One step: cuts a tick if anything new was committed.
@@ -72,7 +75,12 @@ impl Relay {
             tx.rollback().await?;
             return Ok(Cut::Nothing);
         }
-        let next = Next { after: &newest, snapshot: text, sequence, content };
+        let next = Next {
+            after: &newest,
+            snapshot: text,
+            sequence,
+            content,
+        };
         let floor = floor(&mut tx, &newest, &current).await?;
         match insert(&mut tx, next, floor).await {
             Ok(0) => return Ok(Cut::Lost),
@@ -103,7 +111,11 @@ impl Relay {
                 }
                 Ok(Cut::Nothing) => {
                     quiet += 1;
-                    if quiet < ACTIVE_LOOKS { POLL_ACTIVE } else { POLL_IDLE }
+                    if quiet < ACTIVE_LOOKS {
+                        POLL_ACTIVE
+                    } else {
+                        POLL_IDLE
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(%error, "The relay could not cut a tick; trying again");

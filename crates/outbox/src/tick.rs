@@ -28,7 +28,10 @@ impl Snapshot {
         let xip = if list.is_empty() {
             Vec::new()
         } else {
-            list.split(',').map(str::parse).collect::<Result<_, _>>().ok()?
+            list.split(',')
+                .map(str::parse)
+                .collect::<Result<_, _>>()
+                .ok()?
         };
         Some(Self { xmin, xmax, xip })
     }
@@ -57,7 +60,12 @@ impl Diff {
             from: lower.xmax.to_string(),
             below: upper.xmax.to_string(),
             open: upper.xip.iter().map(u64::to_string).collect(),
-            late: lower.xip.iter().filter(|xid| upper.sees(**xid)).map(u64::to_string).collect(),
+            late: lower
+                .xip
+                .iter()
+                .filter(|xid| upper.sees(**xid))
+                .map(u64::to_string)
+                .collect(),
         }
     }
 }
@@ -107,15 +115,25 @@ pub(crate) async fn from(
     .await?;
     rows.into_iter()
         .map(|row| {
-            let snapshot = Snapshot::parse(&row.snapshot).ok_or_else(|| unreadable(&row.snapshot))?;
+            let snapshot =
+                Snapshot::parse(&row.snapshot).ok_or_else(|| unreadable(&row.snapshot))?;
             let (n, floor, events, max_id, at) = (row.n, row.floor, row.events, row.max_id, row.at);
-            Ok(Tick { n, snapshot, floor, events, max_id, at })
+            Ok(Tick {
+                n,
+                snapshot,
+                floor,
+                events,
+                max_id,
+                at,
+            })
         })
         .collect()
 }
 
 /// The newest tick, and the snapshot of the transaction that asks.
-pub(crate) async fn newest(conn: &mut PgConnection) -> Result<(Tick, Snapshot, String), sqlx::Error> {
+pub(crate) async fn newest(
+    conn: &mut PgConnection,
+) -> Result<(Tick, Snapshot, String), sqlx::Error> {
     let row = sqlx::query!(
         r#"
         -- tick: newest
@@ -131,7 +149,18 @@ pub(crate) async fn newest(conn: &mut PgConnection) -> Result<(Tick, Snapshot, S
     let snapshot = Snapshot::parse(&row.snapshot).ok_or_else(|| unreadable(&row.snapshot))?;
     let current = Snapshot::parse(&row.current).ok_or_else(|| unreadable(&row.current))?;
     let (n, floor, events, max_id, at) = (row.n, row.floor, row.events, row.max_id, row.at);
-    Ok((Tick { n, snapshot, floor, events, max_id, at }, current, row.current))
+    Ok((
+        Tick {
+            n,
+            snapshot,
+            floor,
+            events,
+            max_id,
+            at,
+        },
+        current,
+        row.current,
+    ))
 }
 
 /// Counts the events of a diff, of both lanes. An arm per lane, for the partial indexes; an arm for
@@ -169,7 +198,10 @@ pub(crate) async fn content(
     )
     .fetch_one(conn)
     .await?;
-    Ok(Content { events: row.events, max_id: row.max_id })
+    Ok(Content {
+        events: row.events,
+        max_id: row.max_id,
+    })
 }
 
 #[cfg(test)]
@@ -181,7 +213,10 @@ mod tests {
         let snapshot = Snapshot::parse("10:20:12,15").expect("well formed");
         let seen: Vec<u64> = (8..22).filter(|xid| snapshot.sees(*xid)).collect();
         assert_eq!(seen, [8, 9, 10, 11, 13, 14, 16, 17, 18, 19]);
-        assert_eq!(Snapshot::parse("10:10:").expect("well formed").xip, Vec::<u64>::new());
+        assert_eq!(
+            Snapshot::parse("10:10:").expect("well formed").xip,
+            Vec::<u64>::new()
+        );
         assert_eq!(Snapshot::parse("10:x:"), None);
     }
 

@@ -17,7 +17,9 @@ pub(crate) fn is_transient(error: &sqlx::Error) -> bool {
             // 08 connection, 25P idle transaction ended, 40 rollback (deadlock, serialization),
             // 53 resources (disk full, too many connections), 55 lock not available,
             // 57 operator intervention (shutdown, cancel), 58 system (I/O).
-            ["08", "25P", "40", "53", "55P", "57", "58"].iter().any(|class| code.starts_with(class))
+            ["08", "25P", "40", "53", "55P", "57", "58"]
+                .iter()
+                .any(|class| code.starts_with(class))
         }),
         _ => false,
     }

@@ -76,7 +76,10 @@ impl Waker {
     }
 
     fn known(&self, who: Who) -> (Vec<SocketAddr>, bool) {
-        let mut known = self.slot(who).lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self
+            .slot(who)
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let stale = known.read.is_none_or(|read| read.elapsed() > FRESH);
         if stale {
             // Only one caller at a time reads the table.
@@ -91,9 +94,15 @@ impl Waker {
             Who::Workers => member::addresses_of_workers(&self.0.pool).await,
         };
         let Ok(addresses) = read else { return };
-        let mut known = self.slot(who).lock().unwrap_or_else(PoisonError::into_inner);
-        let new: Vec<_> =
-            addresses.iter().filter(|one| !known.addresses.contains(one)).copied().collect();
+        let mut known = self
+            .slot(who)
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let new: Vec<_> = addresses
+            .iter()
+            .filter(|one| !known.addresses.contains(one))
+            .copied()
+            .collect();
         known.addresses = addresses;
         drop(known);
         self.send(&new);
@@ -166,4 +175,3 @@ impl Listener {
         drop(tokio::time::timeout(poll, self.0.changed()).await);
     }
 }
-

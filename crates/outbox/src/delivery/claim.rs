@@ -21,8 +21,14 @@ pub(crate) struct Claim {
 pub(crate) enum Ending {
     /// Tried again after so many microseconds; an attempt that was not the event's fault is not
     /// counted.
-    Retry { error: String, wait_us: i64, counted: bool },
-    Dead { reason: String },
+    Retry {
+        error: String,
+        wait_us: i64,
+        counted: bool,
+    },
+    Dead {
+        reason: String,
+    },
 }
 
 /// Claims due heads: a key's lowest open row whose time has come, or whose owner let its deadline
@@ -75,7 +81,12 @@ pub(crate) async fn due(
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| Claim { consumer, owner, attempt: row.attempt, event: row.into_event() })
+        .map(|row| Claim {
+            consumer,
+            owner,
+            attempt: row.attempt,
+            event: row.into_event(),
+        })
         .collect())
 }
 
@@ -101,9 +112,11 @@ impl Claim {
     /// Not handled: records how the attempt ended.
     pub(crate) async fn end(&self, pool: &PgPool, ending: &Ending) -> Result<(), sqlx::Error> {
         let (error, reason, wait_us, uncounted) = match ending {
-            Ending::Retry { error, wait_us, counted } => {
-                (error, None, Some(*wait_us), i32::from(!counted))
-            }
+            Ending::Retry {
+                error,
+                wait_us,
+                counted,
+            } => (error, None, Some(*wait_us), i32::from(!counted)),
             Ending::Dead { reason } => (reason, Some(reason), None, 0),
         };
         sqlx::query!(

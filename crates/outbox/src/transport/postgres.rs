@@ -50,7 +50,10 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(crate) fn new(pool: PgPool) -> Self {
-        Self { pool, lanes: Arc::default() }
+        Self {
+            pool,
+            lanes: Arc::default(),
+        }
     }
 
     /// The page that holds what comes next after a point, or nothing when the log ends there. It may
@@ -61,11 +64,16 @@ impl Reader {
         after: LogPoint,
     ) -> Result<Option<Arc<Page>>, sqlx::Error> {
         let mut kept = self.lanes[usize::from(lane == Lane::Bulk)].lock().await;
-        if let Some(page) = kept.iter().find(|page| page.after <= after && after < page.to) {
+        if let Some(page) = kept
+            .iter()
+            .find(|page| page.after <= after && after < page.to)
+        {
             return Ok(Some(Arc::clone(page)));
         }
         let mut conn = self.pool.acquire().await?;
-        let Some(page) = read(&mut conn, lane, after).await? else { return Ok(None) };
+        let Some(page) = read(&mut conn, lane, after).await? else {
+            return Ok(None);
+        };
         let page = Arc::new(page);
         kept.push_back(Arc::clone(&page));
         if kept.len() > KEPT {
@@ -90,7 +98,9 @@ pub(crate) async fn read(
 ) -> Result<Option<Page>, sqlx::Error> {
     // The first is the lower bound; a point in the middle of a tick needs the one before it.
     let ticks = tick::from(conn, (after.tick - 1).max(0), TICKS).await?;
-    let Some(span) = Span::after(&ticks, after) else { return Ok(None) };
+    let Some(span) = Span::after(&ticks, after) else {
+        return Ok(None);
+    };
     let diff = Diff::between(&span.lower.snapshot, &span.upper().snapshot);
     let rows = fetch(conn, lane, &diff, span.window()).await?;
     let mut events: Vec<Event> = rows
@@ -100,7 +110,12 @@ pub(crate) async fn read(
     events.retain(|event| after < event.point);
     events.sort_unstable_by_key(|event| event.point);
     let ticks = span.ticks.iter().map(|tick| (tick.n, tick.at)).collect();
-    Ok(Some(Page { after, to: span.to, ticks, events }))
+    Ok(Some(Page {
+        after,
+        to: span.to,
+        ticks,
+        events,
+    }))
 }
 
 /// Which ticks a page covers, and up to which id.
@@ -127,21 +142,39 @@ impl<'a> Span<'a> {
         });
         match fit.count() {
             0 => {
-                let giant = ticks.get(here + 1..here + 2).filter(|giant| !giant.is_empty())?;
+                let giant = ticks
+                    .get(here + 1..here + 2)
+                    .filter(|giant| !giant.is_empty())?;
                 Some(Self::inside(lower, giant, lower.floor))
             }
             n => {
                 let ticks = &ticks[here + 1..=here + n];
                 let last = &ticks[n - 1];
-                let to = LogPoint { tick: last.n, id: last.max_id };
-                Some(Self { lower, ticks, above_id: lower.floor, to })
+                let to = LogPoint {
+                    tick: last.n,
+                    id: last.max_id,
+                };
+                Some(Self {
+                    lower,
+                    ticks,
+                    above_id: lower.floor,
+                    to,
+                })
             }
         }
     }
 
     fn inside(lower: &'a Tick, giant: &'a [Tick], above_id: i64) -> Self {
         let id = giant[0].max_id.min(above_id + EVENTS);
-        Self { lower, ticks: giant, above_id, to: LogPoint { tick: giant[0].n, id } }
+        Self {
+            lower,
+            ticks: giant,
+            above_id,
+            to: LogPoint {
+                tick: giant[0].n,
+                id,
+            },
+        }
     }
 
     fn upper(&self) -> &Tick {
@@ -150,8 +183,20 @@ impl<'a> Span<'a> {
 
     /// Ids above the first and up to the second. A page of whole ticks ends with its highest id.
     fn window(&self) -> (i64, i64) {
-        let highest = self.ticks.iter().map(|tick| tick.max_id).max().unwrap_or(self.to.id);
-        (self.above_id, if self.ticks.len() == 1 { self.to.id } else { highest })
+        let highest = self
+            .ticks
+            .iter()
+            .map(|tick| tick.max_id)
+            .max()
+            .unwrap_or(self.to.id);
+        (
+            self.above_id,
+            if self.ticks.len() == 1 {
+                self.to.id
+            } else {
+                highest
+            },
+        )
     }
 
     fn tick_of(&self, xid: u64) -> i64 {
@@ -181,9 +226,15 @@ struct Row {
 
 impl Row {
     fn into_event(self, tick_of: impl FnOnce(u64) -> i64) -> Result<Event, sqlx::Error> {
-        let xid = self.xid.parse().map_err(|_| sqlx::Error::Decode("not an xid".into()))?;
+        let xid = self
+            .xid
+            .parse()
+            .map_err(|_| sqlx::Error::Decode("not an xid".into()))?;
         Ok(Event {
-            point: LogPoint { tick: tick_of(xid), id: self.id },
+            point: LogPoint {
+                tick: tick_of(xid),
+                id: self.id,
+            },
             event_id: self.event_id,
             topic: self.topic,
             schema_version: self.schema_version,

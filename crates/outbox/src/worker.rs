@@ -1,0 +1,259 @@
+//! The worker: runs consumers in this process, each from its own positions.
+//!
+//! Per consumer and lane one loop reads the log a page at a time and gives each shard that this
+//! process owns its events; one more loop tries the deliveries in trouble. Every loop is a step plus
+//! waiting, and is started again should it panic.
+
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::append::{Origin, Outbox};
+use crate::consumer::{self, ConsumerSpec, Dedupe, External, Registered, Transactional};
+use crate::event::{Event, Lane};
+use crate::member;
+use crate::transport::postgres::Reader;
+use crate::wake::{Ear, Listener};
+
+mod external;
+mod lane;
+mod parked;
+mod runner;
+mod transactional;
+
+use external::ExternalRunner;
+use runner::Runner;
+use transactional::TransactionalRunner;
+
+const HEARTBEAT: Duration = Duration::from_secs(2);
+const AFTER_PANIC: Duration = Duration::from_secs(1);
+
+/// How a worker process behaves.
+#[derive(Debug, Clone)]
+pub struct WorkerConfig {
+    /// The address on which wake-ups are heard: loopback unless relay and workers run on several
+    /// hosts.
+    pub host: IpAddr,
+    /// How long an idle loop waits for a wake-up before it looks by itself.
+    pub poll: Duration,
+    /// How many seconds a claim on a shard or a delivery holds beyond its calls' timeout.
+    pub lease_s: i32,
+}
+
+impl Default for WorkerConfig {
+    fn default() -> Self {
+        Self {
+            host: Ipv4Addr::LOCALHOST.into(),
+            poll: Duration::from_millis(250),
+            lease_s: 10,
+        }
+    }
+}
+
+/// What all loops of a process share.
+#[derive(Debug, Clone)]
+pub(crate) struct Context {
+    pub(crate) outbox: Outbox,
+    pub(crate) reader: Reader,
+    pub(crate) config: WorkerConfig,
+    /// This process, as a member and as the owner of claims.
+    pub(crate) member: Uuid,
+}
+
+/// A consumer in this process.
+#[derive(Debug, Clone)]
+pub(crate) struct Subscription {
+    pub(crate) context: Context,
+    pub(crate) spec: ConsumerSpec,
+    pub(crate) registered: Registered,
+}
+
+impl Subscription {
+    /// Follow-up events name the consumer as their actor and the event as their cause.
+    pub(crate) fn origin(&self, lane: Lane, cause: Option<&Event>) -> Origin {
+        let origin = Origin::of(format!("consumer {}", self.spec.name));
+        Origin {
+            lane,
+            caused_by: cause.map(|event| event.event_id),
+            request_id: cause.and_then(|event| event.request_id),
+            traceparent: cause.and_then(|event| event.traceparent.clone()),
+            ..origin
+        }
+    }
+
+    pub(crate) fn id(&self) -> i16 {
+        self.registered.id
+    }
+
+    pub(crate) fn reads(&self, event: &Event) -> bool {
+        self.spec.topics.contains(&event.topic.as_str())
+    }
+
+    /// How long a claim for calls lasts, in seconds.
+    pub(crate) fn lease_s(&self) -> i32 {
+        let call = i32::try_from(self.spec.call_timeout.as_secs()).unwrap_or(i32::MAX / 2);
+        call + self.context.config.lease_s
+    }
+}
+
+type Start =
+    Box<dyn FnOnce(Registered, &Context, &Ear, &CancellationToken, &mut JoinSet<()>) + Send>;
+
+/// Runs consumers until it is told to stop.
+pub struct Worker {
+    outbox: Outbox,
+    config: WorkerConfig,
+    consumers: Vec<(ConsumerSpec, Start)>,
+}
+
+impl Worker {
+    /// A worker without consumers yet.
+    #[must_use]
+    pub fn new(outbox: Outbox, config: WorkerConfig) -> Self {
+        Self {
+            outbox,
+            config,
+            consumers: Vec::new(),
+        }
+    }
+
+    /// Adds a consumer whose effects are rows of this database.
+    pub fn transactional(&mut self, spec: ConsumerSpec, handler: impl Transactional) {
+        let handler = Arc::new(handler);
+        self.add(spec, move |subscription| {
+            TransactionalRunner::new(subscription, handler)
+        });
+    }
+
+    /// Adds a consumer with effects outside this database.
+    pub fn external<H: External>(&mut self, spec: ConsumerSpec, handler: H) {
+        if H::DEDUPE == Dedupe::AtLeastOnce {
+            tracing::warn!(
+                consumer = spec.name,
+                "A crash in the middle of a call of {} can repeat it: its sink neither looks up \
+                 nor deduplicates",
+                spec.name
+            );
+        }
+        let handler = Arc::new(handler);
+        self.add(spec, move |subscription| {
+            ExternalRunner::new(subscription, handler)
+        });
+    }
+
+    fn add<R: Runner>(
+        &mut self,
+        spec: ConsumerSpec,
+        runner: impl FnOnce(Subscription) -> R + Send + 'static,
+    ) {
+        let own = spec.clone();
+        let start: Start = Box::new(move |registered, context, ear, shutdown, tasks| {
+            let context = context.clone();
+            let runner = Arc::new(runner(Subscription {
+                context,
+                spec: own,
+                registered,
+            }));
+            for lane in Lane::ALL {
+                let (runner, shutdown, listener) =
+                    (Arc::clone(&runner), shutdown.clone(), ear.listener());
+                tasks.spawn(supervised(shutdown.clone(), move || {
+                    lane::run(
+                        Arc::clone(&runner),
+                        lane,
+                        listener.clone(),
+                        shutdown.clone(),
+                    )
+                }));
+            }
+            let (shutdown, listener) = (shutdown.clone(), ear.listener());
+            tasks.spawn(supervised(shutdown.clone(), move || {
+                parked::run(Arc::clone(&runner), listener.clone(), shutdown.clone())
+            }));
+        });
+        self.consumers.push((spec, start));
+    }
+
+    /// Runs until `shutdown`; then finishes the batches in hand, writes the positions and leaves.
+    ///
+    /// # Errors
+    /// When the consumers cannot be registered, or no socket can be opened for wake-ups. Later
+    /// trouble with the database is waited out.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), sqlx::Error> {
+        let context = Context {
+            reader: Reader::new(self.outbox.pool().clone()),
+            outbox: self.outbox,
+            config: self.config,
+            member: crate::ids::new(),
+        };
+        let ear = Ear::listen(context.config.host).await?;
+        let mut roles = Vec::new();
+        let mut starts = Vec::new();
+        for (spec, start) in self.consumers {
+            let registered = consumer::registered(context.outbox.pool(), &spec).await?;
+            roles.push(registered.id);
+            starts.push((registered, start));
+        }
+        member::beat(context.outbox.pool(), context.member, &roles, ear.address()).await?;
+        let beating = tokio::spawn(beat(context.clone(), roles, ear.address()));
+        let mut tasks = JoinSet::new();
+        for (registered, start) in starts {
+            start(registered, &context, &ear, &shutdown, &mut tasks);
+        }
+        while tasks.join_next().await.is_some() {}
+        beating.abort();
+        if let Err(error) = member::leave(context.outbox.pool(), context.member).await {
+            tracing::warn!(%error, "The worker left without saying so; its heartbeat runs out");
+        }
+        Ok(())
+    }
+}
+
+/// Runs a loop, and runs it again should it panic: a consumer never stops silently.
+async fn supervised<F>(shutdown: CancellationToken, start: impl Fn() -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    loop {
+        match tokio::spawn(start()).await {
+            Ok(()) => return,
+            Err(error) => {
+                tracing::error!(%error, "A loop of the worker panicked; starting it again")
+            }
+        }
+        if shutdown.is_cancelled() {
+            return;
+        }
+        pause(&shutdown, AFTER_PANIC).await;
+    }
+}
+
+/// Waits, unless it is time to stop.
+pub(crate) async fn pause(shutdown: &CancellationToken, time: Duration) {
+    // Both outcomes mean the same: go on and look.
+    drop(tokio::time::timeout(time, shutdown.cancelled()).await);
+}
+
+/// Waits for a wake-up, for the poll to run out, or for the stop.
+pub(crate) async fn idle(shutdown: &CancellationToken, listener: &mut Listener, poll: Duration) {
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = listener.wait(poll) => {}
+    }
+}
+
+async fn beat(context: Context, roles: Vec<i16>, address: std::net::SocketAddr) {
+    let mut every = tokio::time::interval(HEARTBEAT);
+    loop {
+        every.tick().await;
+        let pool = context.outbox.pool();
+        if let Err(error) = member::beat(pool, context.member, &roles, address).await {
+            tracing::debug!(%error, "A heartbeat of the worker was not written");
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! Running an external handler: load and claim in a transaction, call outside of any, settle in
+//! another.
+//!
+//! Answers are recorded whether or not the shard is still ours: what happened outside has happened.
+//! Only the position asks the fence.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use super::Subscription;
+use super::runner::{self, Batch, End, Runner, guarded, micros, report, split_blocked};
+use crate::append::UnitOfWork;
+use crate::breaker::Breaker;
+use crate::consumer::{External, Failure, Load, Obsolete};
+use crate::delivery::claim::{Claim, Ending};
+use crate::delivery::{self, Parking};
+use crate::event::Event;
+use crate::position::{self, Cursor, Fence};
+
+mod calls;
+
+use calls::{Called, Calls, Pending};
+
+pub(crate) struct ExternalRunner<H: External> {
+    subscription: Subscription,
+    handler: Arc<H>,
+    breaker: Breaker,
+    permits: Arc<Semaphore>,
+}
+
+/// A round's events that need a call, with what the call needs.
+type Intents<H> = Vec<(Event, <H as External>::Intent)>;
+type Answers<H> = Vec<(<H as External>::Intent, <H as External>::Answer)>;
+
+/// What has come together over the rounds of a batch.
+struct Progress {
+    cursor: Cursor,
+    parked: Vec<(Event, Parking)>,
+}
+
+impl Progress {
+    fn has_parked(&self, key: Uuid) -> bool {
+        self.parked.iter().any(|(event, _)| event.key == key)
+    }
+}
+
+impl<H: External> ExternalRunner<H> {
+    pub(crate) fn new(subscription: Subscription, handler: Arc<H>) -> Self {
+        let permits = Arc::new(Semaphore::new(subscription.spec.concurrency));
+        Self {
+            subscription,
+            handler,
+            breaker: Breaker::default(),
+            permits,
+        }
+    }
+
+    fn calls(&self) -> Calls<H> {
+        let (handler, permits) = (Arc::clone(&self.handler), Arc::clone(&self.permits));
+        Calls {
+            handler,
+            permits,
+            timeout: self.subscription.spec.call_timeout,
+        }
+    }
+
+    async fn begin(&self, batch: &Batch) -> Result<UnitOfWork, sqlx::Error> {
+        let cause = if let [only] = batch.events.as_slice() {
+            Some(only)
+        } else {
+            None
+        };
+        let origin = self.subscription.origin(batch.shard.lane, cause);
+        self.subscription.context.outbox.begin_worker(origin).await
+    }
+
+    /// Claims the shard and loads a round; nothing when the shard has another owner.
+    async fn load(
+        &self,
+        batch: &Batch,
+        progress: &mut Progress,
+        events: Vec<Event>,
+    ) -> Result<Option<Intents<H>>, Failure> {
+        let mut tx = self.begin(batch).await?;
+        let (owner, seconds) = (
+            self.subscription.context.member,
+            self.subscription.lease_s(),
+        );
+        let claimed =
+            position::claim(&mut tx, batch.shard, progress.cursor, owner, seconds).await?;
+        let Fence::Held(cursor) = claimed else {
+            return Ok(None);
+        };
+        let (free, behind): (Vec<_>, Vec<_>) = events
+            .into_iter()
+            .partition(|event| !progress.has_parked(event.key));
+        let (ready, blocked) = split_blocked(&mut tx, self.subscription.id(), &free).await?;
+        let intents = self.load_ready(&mut tx, ready).await?;
+        tx.commit().await.map_err(|error| error.0)?;
+        progress.cursor = cursor;
+        progress.parked.extend(
+            behind
+                .into_iter()
+                .chain(blocked)
+                .map(|e| (e, Parking::Behind)),
+        );
+        Ok(Some(intents))
+    }
+
+    async fn load_ready(
+        &self,
+        tx: &mut UnitOfWork,
+        events: Vec<Event>,
+    ) -> Result<Intents<H>, Failure> {
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
+        let loads = self.handler.load(tx, &events).await?;
+        assert_eq!(loads.len(), events.len(), "`load` answers each event");
+        let mut obsolete = Vec::new();
+        let mut intents = Vec::new();
+        for (event, load) in events.iter().zip(loads) {
+            match load {
+                Load::Call(intent) => intents.push((event.clone(), intent)),
+                Load::Recorded => {}
+                Load::Obsolete(reason) => {
+                    obsolete.push(Obsolete {
+                        event_id: event.event_id,
+                        reason,
+                    });
+                }
+            }
+        }
+        delivery::record_obsolete(tx, self.subscription.id(), &events, &obsolete).await?;
+        Ok(intents)
+    }
+
+    /// Records answers, and with the last round passes the batch. False when the shard was lost.
+    async fn settle(
+        &self,
+        batch: &Batch,
+        progress: &mut Progress,
+        answers: Answers<H>,
+        last: bool,
+    ) -> Result<bool, Failure> {
+        let mut tx = self.begin(batch).await?;
+        let fence = if last {
+            position::advance(&mut tx, batch.shard, progress.cursor, batch.step()).await?
+        } else {
+            Fence::Held(progress.cursor)
+        };
+        if !answers.is_empty() {
+            self.handler.settle(&mut tx, answers).await?;
+        }
+        if let (Fence::Held(_), true) = (fence, last) {
+            for (event, parking) in &progress.parked {
+                delivery::park(&mut tx, self.subscription.id(), event, parking).await?;
+            }
+        }
+        tx.commit().await.map_err(|error| error.0)?;
+        match fence {
+            Fence::Held(cursor) => progress.cursor = cursor,
+            Fence::Lost => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// One more attempt at a delivery in trouble.
+    async fn again(&self, claim: &Claim) -> Result<(), Failure> {
+        let origin = self
+            .subscription
+            .origin(claim.event.lane, Some(&claim.event));
+        let outbox = &self.subscription.context.outbox;
+        let mut tx = outbox.begin_worker(origin.clone()).await?;
+        let mut intents = self.load_ready(&mut tx, vec![claim.event.clone()]).await?;
+        let Some((_, intent)) = intents.pop() else {
+            claim.done(&mut tx).await?;
+            tx.commit().await.map_err(|error| error.0)?;
+            return Ok(());
+        };
+        tx.commit().await.map_err(|error| error.0)?;
+        let called = self.calls().start(claim.event.clone(), intent).wait().await;
+        self.conclude(claim, called).await
+    }
+
+    /// Ends a delivery by the result of its call.
+    async fn conclude(&self, claim: &Claim, called: Called<H>) -> Result<(), Failure> {
+        match called {
+            Called::Answer(intent, answer) => {
+                self.breaker.reset();
+                conclude_answer(&self.subscription, &*self.handler, claim, (intent, answer)).await
+            }
+            Called::Failed(failure) => Err(failure),
+            Called::Unavailable { error, after } => {
+                let wait = self.breaker.trip(after);
+                let pool = self.subscription.context.outbox.pool();
+                let ending = Ending::Retry {
+                    error,
+                    wait_us: micros(wait),
+                    counted: false,
+                };
+                claim.end(pool, &ending).await?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Calls that outlasted the batch go on alone, each with its delivery row.
+    fn go_on_alone(&self, slow: Vec<Pending<H>>) {
+        for call in slow {
+            let (subscription, handler) = (self.subscription.clone(), Arc::clone(&self.handler));
+            let (consumer, owner) = (subscription.id(), subscription.context.member);
+            let claim = Claim {
+                consumer,
+                owner,
+                attempt: 1,
+                event: call.event.clone(),
+            };
+            tokio::spawn(async move {
+                let ended = match call.wait().await {
+                    Called::Answer(intent, answer) => {
+                        conclude_answer(&subscription, &*handler, &claim, (intent, answer)).await
+                    }
+                    Called::Failed(failure) => Err(failure),
+                    Called::Unavailable { error, after } => Err(Failure::Retry { error, after }),
+                };
+                end_late(&subscription, &claim, ended).await;
+            });
+        }
+    }
+}
+
+async fn conclude_answer<H: External>(
+    subscription: &Subscription,
+    handler: &H,
+    claim: &Claim,
+    answer: (H::Intent, H::Answer),
+) -> Result<(), Failure> {
+    let origin = subscription.origin(claim.event.lane, Some(&claim.event));
+    let mut tx = subscription.context.outbox.begin_worker(origin).await?;
+    // Recorded even when the claim ran out: its successor finds the intent settled.
+    claim.done(&mut tx).await?;
+    handler.settle(&mut tx, vec![answer]).await?;
+    tx.commit().await.map_err(|error| error.0)?;
+    Ok(())
+}
+
+async fn end_late(subscription: &Subscription, claim: &Claim, ended: Result<(), Failure>) {
+    let Err(failure) = ended else { return };
+    let ending = runner::ending_of(subscription, claim, failure);
+    if let Err(error) = claim.end(subscription.context.outbox.pool(), &ending).await {
+        tracing::warn!(%error, "The end of a slow call was not written; its deadline ends it");
+    }
+}
+
+impl<H: External> Runner for ExternalRunner<H> {
+    fn subscription(&self) -> &Subscription {
+        &self.subscription
+    }
+
+    fn closed_for(&self) -> Option<Duration> {
+        self.breaker.open_for()
+    }
+
+    async fn attempt(&self, batch: &Batch) -> Result<End, Failure> {
+        let mut progress = Progress {
+            cursor: batch.cursor,
+            parked: Vec::new(),
+        };
+        let mut rounds = rounds(&batch.events).into_iter().peekable();
+        let mut slow = Vec::new();
+        while let Some(events) = rounds.next() {
+            let Some(intents) = self.load(batch, &mut progress, events).await? else {
+                return Ok(End::Lost);
+            };
+            let mut made = self
+                .calls()
+                .make(intents, self.subscription.spec.patience)
+                .await;
+            if let Some((error, after)) = made.unavailable {
+                let wait = self.breaker.trip(after);
+                let consumer = self.subscription.spec.name;
+                tracing::warn!(consumer, error, "{consumer} waits {wait:?}: {error}");
+                self.settle(batch, &mut progress, made.answers, false)
+                    .await?;
+                return Ok(End::Wait(progress.cursor, wait));
+            }
+            if !made.answers.is_empty() {
+                self.breaker.reset();
+            }
+            for (event, failure) in made.failed {
+                let parking = runner::parking_of(&self.subscription, &failure);
+                report(&self.subscription, &event, &parking);
+                progress.parked.push((event, parking));
+            }
+            for call in &made.slow {
+                let owner = self.subscription.context.member;
+                let parking = Parking::Running {
+                    owner,
+                    seconds: self.subscription.lease_s(),
+                };
+                report(&self.subscription, &call.event, &parking);
+                progress.parked.push((call.event.clone(), parking));
+            }
+            slow.append(&mut made.slow);
+            let last = rounds.peek().is_none();
+            let held = self.settle(batch, &mut progress, made.answers, last).await;
+            if last || !matches!(held, Ok(true)) {
+                self.go_on_alone(std::mem::take(&mut slow));
+            }
+            if !held? {
+                return Ok(End::Lost);
+            }
+        }
+        Ok(End::Moved(progress.cursor))
+    }
+
+    async fn redeliver(&self, claim: Claim) -> Result<(), sqlx::Error> {
+        if let Err(failure) = guarded(self.again(&claim)).await {
+            let ending = runner::ending_of(&self.subscription, &claim, failure);
+            claim
+                .end(self.subscription.context.outbox.pool(), &ending)
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+/// The k-th event of each key is in round k: events of one key are never called for at once.
+fn rounds(events: &[Event]) -> Vec<Vec<Event>> {
+    let mut seen: HashMap<Uuid, usize> = HashMap::new();
+    let mut rounds: Vec<Vec<Event>> = Vec::new();
+    for event in events {
+        let round = seen.entry(event.key).or_default();
+        if rounds.len() == *round {
+            rounds.push(Vec::new());
+        }
+        rounds[*round].push(event.clone());
+        *round += 1;
+    }
+    rounds
+}

@@ -1,0 +1,284 @@
+//! The loop of one consumer in one lane.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use tokio_util::sync::CancellationToken;
+
+use super::runner::{self, Batch, End, Runner};
+use super::{idle, pause};
+use crate::consumer;
+use crate::event::{Lane, LogPoint};
+use crate::member;
+use crate::position::{self, Cursor, Fence, Move, Shard};
+use crate::transport::postgres::Page;
+use crate::wake::Listener;
+
+/// Over events of other topics a position is written this often, and when the loop stops.
+const LAZY: Duration = Duration::from_secs(30);
+/// How often ownership, pauses and positions are read again.
+const MEMBERSHIP: Duration = Duration::from_secs(1);
+/// How many shards of a consumer are worked on at once.
+const SHARDS_AT_ONCE: usize = 4;
+const AFTER_ERROR: Duration = Duration::from_secs(1);
+const PRUNE: Duration = Duration::from_secs(600);
+
+/// A shard in this process.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    cursor: Cursor,
+    /// How far it has been read: at or after the cursor.
+    scanned: LogPoint,
+    /// When the tick of `scanned` was cut.
+    cut_at: chrono::DateTime<chrono::Utc>,
+    written: Instant,
+}
+
+pub(crate) struct LaneLoop<R> {
+    runner: Arc<R>,
+    lane: Lane,
+    shards: HashMap<i16, Held>,
+    refreshed: Option<Instant>,
+    pruned: Instant,
+    paused: bool,
+}
+
+/// What a step came to.
+enum Step {
+    /// Go on at once.
+    More,
+    /// The log ends here.
+    Idle,
+    /// The other side is down.
+    Wait(Duration),
+}
+
+/// Reads and handles until `shutdown`.
+pub(crate) async fn run<R: Runner>(
+    runner: Arc<R>,
+    lane: Lane,
+    mut listener: Listener,
+    shutdown: CancellationToken,
+) {
+    let poll = runner.subscription().context.config.poll;
+    let mut this = LaneLoop::new(runner, lane);
+    while !shutdown.is_cancelled() {
+        match this.step().await {
+            Ok(Step::More) => {}
+            Ok(Step::Idle) => idle(&shutdown, &mut listener, poll).await,
+            Ok(Step::Wait(time)) => pause(&shutdown, time).await,
+            Err(error) => {
+                let consumer = this.runner.subscription().spec.name;
+                tracing::warn!(%error, consumer, "{consumer} waits for the database");
+                this.refreshed = None;
+                pause(&shutdown, AFTER_ERROR).await;
+            }
+        }
+    }
+    if let Err(error) = this.write_positions(Duration::ZERO).await {
+        tracing::debug!(%error, "Positions were not written at the stop; they are read again");
+    }
+}
+
+impl<R: Runner> LaneLoop<R> {
+    fn new(runner: Arc<R>, lane: Lane) -> Self {
+        let (shards, refreshed) = (HashMap::new(), None);
+        Self {
+            runner,
+            lane,
+            shards,
+            refreshed,
+            pruned: Instant::now(),
+            paused: false,
+        }
+    }
+
+    /// One page for all shards of this process that wait for it.
+    async fn step(&mut self) -> Result<Step, sqlx::Error> {
+        if self.refreshed.is_none_or(|at| at.elapsed() > MEMBERSHIP) {
+            self.refresh().await?;
+        }
+        if let Some(time) = self.runner.closed_for() {
+            return Ok(Step::Wait(time.min(MEMBERSHIP)));
+        }
+        let Some(after) = self.shards.values().map(|held| held.scanned).min() else {
+            return Ok(Step::Idle);
+        };
+        if self.paused {
+            return Ok(Step::Idle);
+        }
+        let reader = &self.runner.subscription().context.reader;
+        let Some(page) = reader.page(self.lane, after).await? else {
+            self.write_positions(LAZY).await?;
+            return Ok(Step::Idle);
+        };
+        self.work_through(&page).await
+    }
+
+    async fn work_through(&mut self, page: &Arc<Page>) -> Result<Step, sqlx::Error> {
+        let batches = self.batches(page);
+        let runner = &self.runner;
+        let mut ends = futures::stream::iter(batches)
+            .map(|batch| async move {
+                let end = runner::handle(&**runner, &batch).await;
+                (batch.shard.number, end)
+            })
+            .buffer_unordered(SHARDS_AT_ONCE);
+        let mut step = Step::More;
+        let mut lost = false;
+        let mut failed = None;
+        let mut moved = Vec::new();
+        while let Some((shard, end)) = ends.next().await {
+            match end {
+                Ok(End::Moved(cursor)) => moved.push((shard, cursor, true)),
+                Ok(End::Wait(cursor, time)) => {
+                    moved.push((shard, cursor, false));
+                    step = Step::Wait(time);
+                }
+                Ok(End::Lost) => lost = true,
+                Err(error) => failed = Some(error),
+            }
+        }
+        drop(ends);
+        self.note(page, moved);
+        if lost {
+            // Another owner, or a tick that a crash of the server took away.
+            self.runner.subscription().context.reader.forget().await;
+            self.shards.clear();
+            self.refreshed = None;
+            return Ok(Step::Wait(self.runner.subscription().context.config.poll));
+        }
+        failed.map_or(Ok(step), Err)
+    }
+
+    /// Cuts the page into a batch per shard, and passes over it where a shard has nothing in it.
+    fn batches(&mut self, page: &Arc<Page>) -> Vec<Batch> {
+        let subscription = self.runner.subscription();
+        let shards = subscription.registered.shards;
+        let mut batches = Vec::new();
+        for (number, held) in &mut self.shards {
+            if page.to <= held.scanned {
+                continue;
+            }
+            let events: Vec<_> = page
+                .events
+                .iter()
+                .filter(|event| event.part % shards == *number && held.scanned < event.point)
+                .filter(|event| subscription.reads(event))
+                .cloned()
+                .collect();
+            if events.is_empty() {
+                held.scanned = page.to;
+                held.cut_at = page.cut_at(page.to);
+                continue;
+            }
+            let shard = shard(subscription, self.lane, *number);
+            let page = Arc::clone(page);
+            batches.push(Batch {
+                shard,
+                cursor: held.cursor,
+                events,
+                to: page.to,
+                page,
+            });
+        }
+        batches
+    }
+
+    fn note(&mut self, page: &Page, moved: Vec<(i16, Cursor, bool)>) {
+        for (shard, cursor, passed) in moved {
+            if let Some(held) = self.shards.get_mut(&shard) {
+                held.cursor = cursor;
+                held.written = Instant::now();
+                if passed {
+                    // A batch that was handled singly ends at its last event; the rest of the page
+                    // held nothing for this shard.
+                    held.scanned = page.to;
+                    held.cut_at = page.cut_at(page.to);
+                }
+            }
+        }
+    }
+
+    /// Writes positions that were passed without an event of ours for longer than `age`.
+    async fn write_positions(&mut self, age: Duration) -> Result<(), sqlx::Error> {
+        let subscription = self.runner.subscription();
+        for (number, held) in &mut self.shards {
+            if held.scanned <= held.cursor.at || held.written.elapsed() < age {
+                continue;
+            }
+            let origin = subscription.origin(self.lane, None);
+            let mut tx = subscription.context.outbox.begin_worker(origin).await?;
+            let shard = shard(subscription, self.lane, *number);
+            let step = Move {
+                to: held.scanned,
+                cut_at: held.cut_at,
+                passed: 0,
+            };
+            match position::advance(&mut tx, shard, held.cursor, step).await? {
+                Fence::Held(cursor) => {
+                    tx.commit().await.map_err(|error| error.0)?;
+                    held.cursor = cursor;
+                }
+                Fence::Lost => self.refreshed = None,
+            }
+            held.written = Instant::now();
+        }
+        Ok(())
+    }
+
+    /// Reads again which shards are ours, and where they stand.
+    async fn refresh(&mut self) -> Result<(), sqlx::Error> {
+        let subscription = self.runner.subscription();
+        let (pool, id) = (subscription.context.outbox.pool(), subscription.id());
+        let members = member::live(pool, id).await?;
+        let me = Some(subscription.context.member);
+        let generation = subscription.registered.generation;
+        let newest = position::newest(pool, id, generation, self.lane).await?;
+        self.paused = consumer::is_paused(pool, id).await?;
+        let mut held = HashMap::new();
+        for (number, cursor) in newest {
+            if member::owner(id, number, &members) != me {
+                continue;
+            }
+            let known = self
+                .shards
+                .get(&number)
+                .filter(|known| known.cursor == cursor)
+                .copied();
+            held.insert(number, known.unwrap_or_else(|| Held::fresh(cursor)));
+        }
+        self.shards = held;
+        self.refreshed = Some(Instant::now());
+        if self.pruned.elapsed() > PRUNE {
+            self.pruned = Instant::now();
+            position::prune(pool, id).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Held {
+    fn fresh(cursor: Cursor) -> Self {
+        // `cut_at` is read only once `scanned` has moved, which sets it.
+        let cut_at = chrono::DateTime::UNIX_EPOCH;
+        Self {
+            cursor,
+            scanned: cursor.at,
+            cut_at,
+            written: Instant::now(),
+        }
+    }
+}
+
+fn shard(subscription: &super::Subscription, lane: Lane, number: i16) -> Shard {
+    let (consumer, generation) = (subscription.id(), subscription.registered.generation);
+    Shard {
+        consumer,
+        generation,
+        lane,
+        number,
+    }
+}

@@ -1,0 +1,266 @@
+//! What the lanes' loop asks of a consumer, whichever kind it is, and what both kinds share.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::Subscription;
+use crate::consumer::Failure;
+use crate::delivery::claim::{Claim, Ending};
+use crate::delivery::{self, Parking};
+use crate::event::{Event, LogPoint};
+use crate::position::{self, Cursor, Fence, Move, Shard};
+use crate::transport::postgres::Page;
+use crate::trouble::is_transient;
+
+/// Events of one shard, to be passed together.
+pub(crate) struct Batch {
+    pub(crate) shard: Shard,
+    pub(crate) cursor: Cursor,
+    pub(crate) events: Vec<Event>,
+    /// Where the shard stands when they are handled.
+    pub(crate) to: LogPoint,
+    pub(crate) page: Arc<Page>,
+}
+
+impl Batch {
+    pub(crate) fn step(&self) -> Move {
+        Move {
+            to: self.to,
+            cut_at: self.page.cut_at(self.to),
+            passed: i64::try_from(self.events.len()).unwrap_or(i64::MAX),
+        }
+    }
+
+    /// The batch of one event of this one, which ends at it.
+    fn only(&self, cursor: Cursor, event: &Event) -> Self {
+        let page = Arc::clone(&self.page);
+        Self {
+            shard: self.shard,
+            cursor,
+            events: vec![event.clone()],
+            to: event.point,
+            page,
+        }
+    }
+}
+
+/// How a batch ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// Settled; the shard stands here.
+    Moved(Cursor),
+    /// The shard has another owner, or the tick is gone. Nothing was settled by us.
+    Lost,
+    /// The other side is down: look again after this time. The shard stands here.
+    Wait(Cursor, Duration),
+}
+
+/// A consumer at work.
+pub(crate) trait Runner: Send + Sync + 'static {
+    fn subscription(&self) -> &Subscription;
+
+    /// Handles a batch as a whole.
+    fn attempt(&self, batch: &Batch) -> impl Future<Output = Result<End, Failure>> + Send;
+
+    /// Handles a delivery that came into trouble earlier.
+    fn redeliver(&self, claim: Claim) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+
+    /// How long the consumer should not be tried at all.
+    fn closed_for(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// Handles a batch; when it fails, event by event, so that only the culprit waits.
+pub(crate) async fn handle<R: Runner>(runner: &R, batch: &Batch) -> Result<End, sqlx::Error> {
+    match guarded(runner.attempt(batch)).await {
+        Ok(end) => Ok(end),
+        Err(Failure::Database(error)) if is_transient(&error) => Err(error),
+        Err(failure) if batch.events.len() == 1 => {
+            park_failed(runner.subscription(), batch, &failure).await
+        }
+        Err(_) => singly(runner, batch).await,
+    }
+}
+
+async fn singly<R: Runner>(runner: &R, batch: &Batch) -> Result<End, sqlx::Error> {
+    let mut cursor = claimed(runner.subscription(), batch).await?;
+    for event in &batch.events {
+        let one = batch.only(cursor, event);
+        let end = match guarded(runner.attempt(&one)).await {
+            Ok(end) => end,
+            Err(Failure::Database(error)) if is_transient(&error) => return Err(error),
+            Err(failure) => park_failed(runner.subscription(), &one, &failure).await?,
+        };
+        match end {
+            End::Moved(moved) => cursor = moved,
+            other => return Ok(other),
+        }
+    }
+    Ok(End::Moved(cursor))
+}
+
+/// Passes the one event of a batch, whose attempt failed, and parks it.
+async fn park_failed(
+    subscription: &Subscription,
+    batch: &Batch,
+    failure: &Failure,
+) -> Result<End, sqlx::Error> {
+    let event = &batch.events[0];
+    let parking = parking_of(subscription, failure);
+    report(subscription, event, &parking);
+    let cursor = claimed(subscription, batch).await?;
+    let origin = subscription.origin(event.lane, None);
+    let mut tx = subscription.context.outbox.begin_worker(origin).await?;
+    let moved = position::advance(&mut tx, batch.shard, cursor, batch.step()).await?;
+    let Fence::Held(cursor) = moved else {
+        return Ok(End::Lost);
+    };
+    delivery::park(&mut tx, subscription.id(), event, &parking).await?;
+    tx.commit().await.map_err(|error| error.0)?;
+    Ok(End::Moved(cursor))
+}
+
+/// The cursor after a failed attempt, which may have claimed the shard before it failed.
+async fn claimed(subscription: &Subscription, batch: &Batch) -> Result<Cursor, sqlx::Error> {
+    let (pool, owner) = (
+        subscription.context.outbox.pool(),
+        subscription.context.member,
+    );
+    let n = position::newest_claim(pool, batch.shard, batch.cursor.n, owner).await?;
+    Ok(Cursor { n, ..batch.cursor })
+}
+
+/// How a failed first attempt is parked.
+pub(crate) fn parking_of(subscription: &Subscription, failure: &Failure) -> Parking {
+    match failure {
+        Failure::Dead(reason) => Parking::Dead {
+            reason: reason.clone(),
+        },
+        Failure::Retry { error, after } => failed(subscription, error.clone(), *after),
+        Failure::Database(error) => failed(subscription, full_text(error), None),
+    }
+}
+
+pub(crate) fn failed(
+    subscription: &Subscription,
+    error: String,
+    after: Option<Duration>,
+) -> Parking {
+    if subscription.spec.backoff.attempts <= 1 {
+        return Parking::Dead { reason: error };
+    }
+    let wait = after.unwrap_or_else(|| subscription.spec.backoff.wait(1, random()));
+    Parking::Failed {
+        error,
+        wait_us: micros(wait),
+    }
+}
+
+/// How a failed later attempt ends.
+pub(crate) fn ending_of(subscription: &Subscription, claim: &Claim, failure: Failure) -> Ending {
+    let (error, after) = match failure {
+        Failure::Dead(reason) => return Ending::Dead { reason },
+        Failure::Retry { error, after } => (error, after),
+        Failure::Database(error) if is_transient(&error) => {
+            let wait_us = micros(Duration::from_secs(1));
+            return Ending::Retry {
+                error: full_text(&error),
+                wait_us,
+                counted: false,
+            };
+        }
+        Failure::Database(error) => (full_text(&error), None),
+    };
+    let backoff = subscription.spec.backoff;
+    if claim.attempt >= backoff.attempts {
+        return Ending::Dead {
+            reason: format!("{} attempts failed, the last: {error}", claim.attempt),
+        };
+    }
+    let wait = after.unwrap_or_else(|| backoff.wait(claim.attempt, random()));
+    Ending::Retry {
+        error,
+        wait_us: micros(wait),
+        counted: true,
+    }
+}
+
+pub(crate) fn report(subscription: &Subscription, event: &Event, parking: &Parking) {
+    let (consumer, event_id, topic) = (subscription.spec.name, event.event_id, &event.topic);
+    match parking {
+        Parking::Dead { reason } => tracing::error!(
+            consumer, %event_id, topic, reason,
+            "{consumer} gave up on event {event_id}: a dead letter"
+        ),
+        Parking::Failed { error, .. } => tracing::warn!(
+            consumer, %event_id, topic, error,
+            "{consumer} failed on event {event_id}, retrying"
+        ),
+        Parking::Running { .. } => tracing::info!(
+            consumer, %event_id, topic,
+            "A call of {consumer} for event {event_id} is slow and goes on alone"
+        ),
+        Parking::Behind => {}
+    }
+}
+
+/// A panic counts as a failed attempt of the events in hand; it never stops the consumer.
+pub(crate) async fn guarded<T>(
+    attempt: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    AssertUnwindSafe(attempt)
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|panic| Err(Failure::retry(panic_text(panic.as_ref()))))
+}
+
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let said = panic
+        .downcast_ref::<&str>()
+        .map(ToString::to_string)
+        .or_else(|| panic.downcast_ref::<String>().cloned());
+    format!(
+        "the handler panicked: {}",
+        said.unwrap_or_else(|| "no message".to_owned())
+    )
+}
+
+/// Splits a batch into the events to be handled and those whose key has an open delivery.
+pub(crate) async fn split_blocked(
+    tx: &mut PgConnection,
+    consumer: i16,
+    events: &[Event],
+) -> Result<(Vec<Event>, Vec<Event>), sqlx::Error> {
+    let keys: Vec<Uuid> = events.iter().map(|event| event.key).collect();
+    let blocked = delivery::blocked_keys(tx, consumer, &keys).await?;
+    Ok(events
+        .iter()
+        .cloned()
+        .partition(|event| !blocked.contains(&event.key)))
+}
+
+/// The error with its causes.
+pub(crate) fn full_text(error: &sqlx::Error) -> String {
+    let detail = match error {
+        sqlx::Error::Database(error) => error.constraint().map(|name| format!(" ({name})")),
+        _ => None,
+    };
+    format!("{error}{}", detail.unwrap_or_default())
+}
+
+pub(crate) fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Jitter needs no better source than the random bits of an id.
+fn random() -> u64 {
+    crate::ids::new().as_u64_pair().1
+}
