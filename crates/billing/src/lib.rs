@@ -1,1 +1,25 @@
-//! TODO
+//! The domain: from usage to final invoices, their ledger and their documents.
+//!
+//! Cut by the nouns of billing. A noun's rule is in `noun.rs` and its SQL in `noun/store.rs`. Each
+//! writer takes an [`outbox::UnitOfWork`] first and appends the events that announce what it wrote,
+//! so neither a change nor its announcement can be committed alone.
+//!
+//! Owns the schema `billing`. Time is always a parameter: no module asks a clock.
+
+pub mod account;
+pub mod check;
+pub mod document;
+pub mod history;
+pub mod ids;
+pub mod import;
+pub mod invoice;
+pub mod ledger;
+mod migrate;
+pub mod money;
+pub mod month_close;
+pub mod period;
+pub mod price;
+pub mod report;
+pub mod usage;
+
+pub use migrate::{MIGRATOR, migrate};

@@ -1,0 +1,1 @@
+//! The history of an aggregate, read from the log.
