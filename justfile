@@ -58,9 +58,11 @@ _postgres:
     fi
     missing=
     command -v cc >/dev/null || missing="$missing gcc libc6-dev"
-    found=$(command -v initdb || ls -d /usr/lib/postgresql/*/bin/initdb \
-        /usr/pgsql-*/bin/initdb /opt/homebrew/opt/postgresql*/bin/initdb \
-        /usr/local/opt/postgresql*/bin/initdb 2>/dev/null || true)
+    # Whoever names a database of their own needs no server here.
+    found=${BILLING_DATABASE_URL:-$(command -v initdb ||
+        ls "$(pg_config --bindir 2>/dev/null)/initdb" /usr/lib/postgresql/*/bin/initdb \
+            /usr/pgsql-*/bin/initdb /opt/homebrew/opt/postgresql*/bin/initdb \
+            /usr/local/opt/postgresql*/bin/initdb 2>/dev/null || true)}
     [ -n "$found" ] || missing="$missing postgresql"
     [ -n "$missing" ] || exit 0
     if ! command -v apt-get >/dev/null; then
