@@ -97,7 +97,7 @@ impl Relay {
     ///
     /// # Errors
     /// When no socket can be opened for wake-ups. Trouble with the database is waited out.
-    pub async fn run(&self, shutdown: CancellationToken) -> std::io::Result<()> {
+    pub async fn run(self, shutdown: CancellationToken) -> std::io::Result<()> {
         let ear = Ear::listen(self.host).await?;
         let member = crate::ids::new();
         let beating = tokio::spawn(beat(self.outbox.clone(), member, ear.address()));

@@ -1,0 +1,278 @@
+-- The schema after all migrations. Written by `cargo xtask schema`; do not edit.
+
+CREATE SCHEMA outbox;
+
+CREATE FUNCTION outbox.require_event() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog'
+    AS $_$
+declare
+    mark text := 'outbox.announced_' || tg_relid || '_' || tg_argv[1];
+    now  text := statement_timestamp()::text || pg_current_xact_id()::text;
+    missing uuid;
+begin
+    if current_setting(mark, true) = now then
+        return null;
+    end if;
+    execute format(
+        'select announced from (
+             select %2$I as announced from %1$s where %3$I = pg_current_xact_id()
+             except all (
+                 select event_id from outbox.event
+                 where xid = pg_current_xact_id() and topic = %4$L and lane = 0
+                 union all
+                 select event_id from outbox.event
+                 where xid = pg_current_xact_id() and topic = %4$L and lane = 1
+             )
+         ) unannounced limit 1',
+        tg_relid::regclass, tg_argv[1], tg_argv[2], tg_argv[0]
+    ) into missing;
+    if missing is not null then
+        raise exception '% changed without its event %', tg_relid::regclass, tg_argv[0]
+            using errcode = 'check_violation', constraint = tg_name,
+                  detail = format('No event %s in this transaction.', missing);
+    end if;
+    perform set_config(mark, now, true);
+    return null;
+end $_$;
+
+CREATE TABLE outbox.consumer (
+    consumer smallint NOT NULL,
+    name text NOT NULL,
+    topics text[] NOT NULL,
+    shards smallint NOT NULL,
+    generation smallint DEFAULT 0 NOT NULL,
+    on_dead text DEFAULT 'halt'::text NOT NULL,
+    paused_until timestamp with time zone,
+    CONSTRAINT consumer_on_dead_known CHECK ((on_dead = ANY (ARRAY['halt'::text, 'skip'::text]))),
+    CONSTRAINT consumer_shards_divide CHECK (((shards >= 1) AND (shards <= 64)))
+);
+
+ALTER TABLE outbox.consumer ALTER COLUMN consumer ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME outbox.consumer_consumer_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE outbox.delivery (
+    consumer smallint NOT NULL,
+    event_id uuid NOT NULL,
+    tick bigint NOT NULL,
+    id bigint NOT NULL,
+    topic text NOT NULL,
+    schema_version smallint NOT NULL,
+    key uuid NOT NULL,
+    part smallint NOT NULL,
+    lane smallint NOT NULL,
+    at timestamp with time zone NOT NULL,
+    payload jsonb NOT NULL,
+    actor text NOT NULL,
+    reason text,
+    request_id uuid,
+    caused_by uuid,
+    batch_id uuid,
+    traceparent text,
+    state text NOT NULL,
+    attempt integer NOT NULL,
+    owner uuid,
+    deadline timestamp with time zone,
+    next_at timestamp with time zone,
+    last_error text,
+    dead_reason text,
+    parked_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT delivery_dead_has_reason CHECK (((state = 'dead'::text) = (dead_reason IS NOT NULL))),
+    CONSTRAINT delivery_deadline_iff_running CHECK (((state = 'running'::text) = (deadline IS NOT NULL))),
+    CONSTRAINT delivery_next_iff_retry CHECK (((state = 'retry'::text) = (next_at IS NOT NULL))),
+    CONSTRAINT delivery_owner_iff_running CHECK (((state = 'running'::text) = (owner IS NOT NULL))),
+    CONSTRAINT delivery_state_known CHECK ((state = ANY (ARRAY['retry'::text, 'running'::text, 'dead'::text])))
+);
+
+CREATE SEQUENCE outbox.event_id
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+CREATE TABLE outbox.event (
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    id bigint DEFAULT nextval('outbox.event_id'::regclass) NOT NULL,
+    event_id uuid NOT NULL,
+    topic text NOT NULL,
+    schema_version smallint NOT NULL,
+    key uuid NOT NULL,
+    part smallint NOT NULL,
+    lane smallint NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    payload jsonb NOT NULL,
+    actor text NOT NULL,
+    reason text,
+    request_id uuid,
+    caused_by uuid,
+    batch_id uuid,
+    traceparent text,
+    CONSTRAINT event_actor_named CHECK ((actor <> ''::text)),
+    CONSTRAINT event_lane_known CHECK ((lane = ANY (ARRAY[0, 1]))),
+    CONSTRAINT event_part_in_range CHECK (((part >= 0) AND (part <= 63))),
+    CONSTRAINT event_payload_small CHECK ((pg_column_size(payload) <= 262144)),
+    CONSTRAINT event_topic_named CHECK ((topic <> ''::text))
+)
+PARTITION BY RANGE (id);
+
+CREATE TABLE outbox.event_0 (
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    id bigint DEFAULT nextval('outbox.event_id'::regclass) NOT NULL,
+    event_id uuid NOT NULL,
+    topic text NOT NULL,
+    schema_version smallint NOT NULL,
+    key uuid NOT NULL,
+    part smallint NOT NULL,
+    lane smallint NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    payload jsonb NOT NULL,
+    actor text NOT NULL,
+    reason text,
+    request_id uuid,
+    caused_by uuid,
+    batch_id uuid,
+    traceparent text,
+    CONSTRAINT event_actor_named CHECK ((actor <> ''::text)),
+    CONSTRAINT event_lane_known CHECK ((lane = ANY (ARRAY[0, 1]))),
+    CONSTRAINT event_part_in_range CHECK (((part >= 0) AND (part <= 63))),
+    CONSTRAINT event_payload_small CHECK ((pg_column_size(payload) <= 262144)),
+    CONSTRAINT event_topic_named CHECK ((topic <> ''::text))
+);
+
+CREATE TABLE outbox.event_default (
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    id bigint DEFAULT nextval('outbox.event_id'::regclass) NOT NULL,
+    event_id uuid NOT NULL,
+    topic text NOT NULL,
+    schema_version smallint NOT NULL,
+    key uuid NOT NULL,
+    part smallint NOT NULL,
+    lane smallint NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    payload jsonb NOT NULL,
+    actor text NOT NULL,
+    reason text,
+    request_id uuid,
+    caused_by uuid,
+    batch_id uuid,
+    traceparent text,
+    CONSTRAINT event_actor_named CHECK ((actor <> ''::text)),
+    CONSTRAINT event_lane_known CHECK ((lane = ANY (ARRAY[0, 1]))),
+    CONSTRAINT event_part_in_range CHECK (((part >= 0) AND (part <= 63))),
+    CONSTRAINT event_payload_small CHECK ((pg_column_size(payload) <= 262144)),
+    CONSTRAINT event_topic_named CHECK ((topic <> ''::text))
+);
+
+CREATE TABLE outbox.member (
+    member uuid NOT NULL,
+    consumer smallint NOT NULL,
+    address text NOT NULL,
+    heartbeat timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+CREATE TABLE outbox.obsolete (
+    consumer smallint NOT NULL,
+    event_id uuid NOT NULL,
+    key uuid NOT NULL,
+    reason text NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+CREATE TABLE outbox."position" (
+    consumer smallint NOT NULL,
+    generation smallint NOT NULL,
+    lane smallint NOT NULL,
+    shard smallint NOT NULL,
+    n bigint NOT NULL,
+    tick bigint NOT NULL,
+    id bigint NOT NULL,
+    passed bigint NOT NULL,
+    owner uuid,
+    claim_until timestamp with time zone,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+CREATE TABLE outbox.tick (
+    n bigint NOT NULL,
+    snapshot pg_snapshot NOT NULL,
+    sequence bigint NOT NULL,
+    floor bigint NOT NULL,
+    events bigint NOT NULL,
+    max_id bigint NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+ALTER TABLE ONLY outbox.event ATTACH PARTITION outbox.event_0 FOR VALUES FROM (MINVALUE) TO ('10000000');
+
+ALTER TABLE ONLY outbox.event ATTACH PARTITION outbox.event_default DEFAULT;
+
+ALTER TABLE ONLY outbox.consumer
+    ADD CONSTRAINT consumer_name_key UNIQUE (name);
+
+ALTER TABLE ONLY outbox.consumer
+    ADD CONSTRAINT consumer_pkey PRIMARY KEY (consumer);
+
+ALTER TABLE ONLY outbox.delivery
+    ADD CONSTRAINT delivery_pkey PRIMARY KEY (consumer, event_id);
+
+ALTER TABLE ONLY outbox.member
+    ADD CONSTRAINT member_pkey PRIMARY KEY (member, consumer);
+
+ALTER TABLE ONLY outbox.obsolete
+    ADD CONSTRAINT obsolete_pkey PRIMARY KEY (consumer, event_id);
+
+ALTER TABLE ONLY outbox."position"
+    ADD CONSTRAINT position_pkey PRIMARY KEY (consumer, generation, lane, shard, n);
+
+ALTER TABLE ONLY outbox.tick
+    ADD CONSTRAINT tick_pkey PRIMARY KEY (n);
+
+CREATE INDEX delivery_by_key ON outbox.delivery USING btree (consumer, key, tick, id);
+
+CREATE INDEX event_by_id ON ONLY outbox.event USING brin (id) WITH (autosummarize='on');
+
+CREATE INDEX event_0_id_idx ON outbox.event_0 USING brin (id) WITH (autosummarize='on');
+
+CREATE INDEX event_interactive ON ONLY outbox.event USING btree (xid) WHERE (lane = 0);
+
+CREATE INDEX event_0_xid_idx ON outbox.event_0 USING btree (xid) WHERE (lane = 0);
+
+CREATE INDEX event_bulk ON ONLY outbox.event USING btree (xid) WHERE (lane = 1);
+
+CREATE INDEX event_0_xid_idx1 ON outbox.event_0 USING btree (xid) WHERE (lane = 1);
+
+CREATE INDEX event_default_id_idx ON outbox.event_default USING brin (id) WITH (autosummarize='on');
+
+CREATE INDEX event_default_xid_idx ON outbox.event_default USING btree (xid) WHERE (lane = 0);
+
+CREATE INDEX event_default_xid_idx1 ON outbox.event_default USING btree (xid) WHERE (lane = 1);
+
+CREATE INDEX tick_by_xmax ON outbox.tick USING btree (pg_snapshot_xmax(snapshot));
+
+ALTER INDEX outbox.event_by_id ATTACH PARTITION outbox.event_0_id_idx;
+
+ALTER INDEX outbox.event_interactive ATTACH PARTITION outbox.event_0_xid_idx;
+
+ALTER INDEX outbox.event_bulk ATTACH PARTITION outbox.event_0_xid_idx1;
+
+ALTER INDEX outbox.event_by_id ATTACH PARTITION outbox.event_default_id_idx;
+
+ALTER INDEX outbox.event_interactive ATTACH PARTITION outbox.event_default_xid_idx;
+
+ALTER INDEX outbox.event_bulk ATTACH PARTITION outbox.event_default_xid_idx1;
+
+ALTER TABLE ONLY outbox.delivery
+    ADD CONSTRAINT delivery_consumer_fkey FOREIGN KEY (consumer) REFERENCES outbox.consumer(consumer);
+
+ALTER TABLE ONLY outbox.obsolete
+    ADD CONSTRAINT obsolete_consumer_fkey FOREIGN KEY (consumer) REFERENCES outbox.consumer(consumer);
+
+ALTER TABLE ONLY outbox."position"
+    ADD CONSTRAINT position_consumer_fkey FOREIGN KEY (consumer) REFERENCES outbox.consumer(consumer);
