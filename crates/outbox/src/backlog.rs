@@ -4,8 +4,95 @@
 use sqlx::PgPool;
 
 use crate::event::{Lane, LogPoint};
-use crate::tick::{self, Diff};
+use crate::tick::{self, Diff, Snapshot};
 use crate::transport::postgres;
+
+/// An instant of the log, to count from.
+#[derive(Debug, Clone)]
+pub struct Mark {
+    snapshot: Snapshot,
+    floor: i64,
+    tick: i64,
+    handled: i64,
+}
+
+/// What happened to the log since a mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Since {
+    /// Events committed.
+    pub appended: i64,
+    /// Events that a relay published.
+    pub published: i64,
+    /// Events that consumers went past, counted per consumer, dead letters included.
+    pub handled: i64,
+}
+
+impl Mark {
+    /// Marks the instant of now.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn now(pool: &PgPool) -> Result<Self, sqlx::Error> {
+        let mut conn = pool.acquire().await?;
+        let (newest, snapshot, _) = tick::newest(&mut conn).await?;
+        drop(conn);
+        let handled = handled(pool).await?;
+        Ok(Self { snapshot, floor: newest.floor, tick: newest.n, handled })
+    }
+
+    /// Counts what happened since.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn since(&self, pool: &PgPool) -> Result<Since, sqlx::Error> {
+        let mut conn = pool.acquire().await?;
+        let (_, current, _) = tick::newest(&mut conn).await?;
+        let diff = Diff::between(&self.snapshot, &current);
+        let appended = tick::content(&mut conn, &diff, self.floor).await?.events;
+        drop(conn);
+        let published = published_after(pool, self.tick).await?;
+        Ok(Since { appended, published, handled: handled(pool).await? - self.handled })
+    }
+}
+
+async fn published_after(pool: &PgPool, tick: i64) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"
+        -- backlog: published after a tick
+        select coalesce(sum(events), 0)::bigint as "published!" from outbox.tick where n > $1
+        "#,
+        tick,
+    )
+    .fetch_one(pool)
+    .await
+}
+
+/// About how many events the consumers have still to handle, counted per consumer; for progress
+/// only, since a transaction that commits late is counted by its early ids.
+///
+/// # Errors
+/// The database's.
+pub async fn unread_estimate(pool: &PgPool) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"
+        -- backlog: about how many are unread
+        with shard as (
+            select distinct on (consumer, lane, shard) lane, shard, shards, topics, id
+            from outbox.position
+            join outbox.consumer using (consumer, generation)
+            order by consumer, lane, shard, n desc
+        )
+        select count(*) as "unread!"
+        from shard
+        join outbox.event on event.lane = shard.lane
+            and event.part % shard.shards = shard.shard
+            and event.id > shard.id
+            and event.topic = any (shard.topics)
+        "#
+    )
+    .fetch_one(pool)
+    .await
+}
 
 /// What a consumer has not handled yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

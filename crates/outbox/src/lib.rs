@@ -30,7 +30,7 @@ mod wake;
 mod worker;
 
 pub use append::{CommitError, Locked, Origin, Outbox, UnitOfWork};
-pub use backlog::{Backlog, backlog, handled, pending};
+pub use backlog::{Backlog, Mark, Since, backlog, handled, pending, unread_estimate};
 pub use backoff::Backoff;
 pub use consumer::{
     Act, ConsumerSpec, Dedupe, External, Failure, Load, Obsolete, OnDead, Transactional, register,
