@@ -27,13 +27,17 @@ struct Home {
 }
 
 /// Rewrites the committed metadata to what the migrated schema says.
+///
+/// Where a crate does not compile, what the others say is written all the same and nothing is
+/// removed: a broken crate must not keep another one from being repaired.
 pub(crate) fn write(workspace: &Workspace) -> Result<()> {
     let homes = homes(workspace)?;
-    let touched = describe(workspace)?;
+    let (touched, compiled) = describe(workspace)?;
     let mut changes = 0;
     for home in &homes {
-        changes += replace(home)?;
+        changes += replace(home, compiled.is_ok())?;
     }
+    compiled?;
     if changes == 0 {
         touched.restore()?;
     }
@@ -45,7 +49,9 @@ pub(crate) fn write(workspace: &Workspace) -> Result<()> {
 /// Fails when the committed metadata is not what the migrated schema says.
 pub(crate) fn check(workspace: &Workspace) -> Result<()> {
     let homes = homes(workspace)?;
-    describe(workspace)?.restore()?;
+    let (touched, compiled) = describe(workspace)?;
+    touched.restore()?;
+    compiled?;
     let mut differences = Vec::new();
     let mut queries = 0;
     for home in &homes {
@@ -92,8 +98,9 @@ fn out(workspace: &Workspace) -> Result<PathBuf> {
     Ok(workspace.target()?.join("xtask-sqlx"))
 }
 
-/// Has the compiler describe every query against the migrated schema.
-fn describe(workspace: &Workspace) -> Result<Touched> {
+/// Has the compiler describe every query against the migrated schema; what it touched, and whether
+/// everything compiled.
+fn describe(workspace: &Workspace) -> Result<(Touched, Result<()>)> {
     let out = out(workspace)?;
     for home in homes(workspace)? {
         if home.described.exists() {
@@ -106,13 +113,13 @@ fn describe(workspace: &Workspace) -> Result<Touched> {
 
     let mut check = workspace.cargo();
     check
-        .args(["check", "--workspace", "--quiet"])
+        .args(["check", "--workspace", "--keep-going", "--quiet"])
         .env("RUSTC_WORKSPACE_WRAPPER", env::current_exe()?)
         .env(wrapper::OUT, &out)
         .env("DATABASE_URL", database.url())
         .env("SQLX_OFFLINE", "false");
-    succeed(&mut check).context("the queries do not fit the migrated schema")?;
-    Ok(touched)
+    let compiled = succeed(&mut check).context("not every query fits the migrated schema");
+    Ok((touched, compiled))
 }
 
 /// The root files of the crates that have a query macro.
@@ -217,10 +224,14 @@ fn title(query: &Value) -> &str {
         .unwrap_or("no statement")
 }
 
-/// Makes the committed folder equal to the described one; the number of files changed.
-fn replace(home: &Home) -> Result<usize> {
-    let committed = read(&home.committed)?;
+/// Brings what was described into the committed folder, and removes the rest if that is
+/// `complete`; the number of files changed.
+fn replace(home: &Home, complete: bool) -> Result<usize> {
+    let mut committed = read(&home.committed)?;
     let described = read(&home.described)?;
+    if !complete {
+        committed.retain(|file, _| described.contains_key(file));
+    }
     if !described.is_empty() {
         fs::create_dir_all(&home.committed)?;
     }

@@ -91,7 +91,7 @@ fn is_test_path(path: &str) -> bool {
     ["tests/", "crates/testkit/"]
         .iter()
         .any(|folder| path.starts_with(folder))
-        || ["/tests/", "/benches/"]
+        || ["/tests/", "/benches/", "/examples/"]
             .iter()
             .any(|folder| path.contains(folder))
         || path.ends_with("/tests.rs")
