@@ -17,18 +17,27 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
     let cluster = LocalPostgres::start(&workspace.target()?.join(CLUSTER))
         .context("could not start the Postgres of the tests")?;
 
-    let tests = succeed(
-        workspace
-            .cargo()
-            .args(["nextest", "run", "--workspace"])
-            .args(arguments),
-    );
-    let tests = tests.and_then(|()| examples(workspace, arguments));
+    // The examples come first, so that the tests' summary is what one reads last.
+    let examples = examples(workspace, arguments);
+    let tests = tests(workspace, arguments);
 
     cluster
         .stop()
         .context("could not stop the Postgres of the tests")?;
-    tests
+    examples.and(tests)
+}
+
+fn tests(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
+    let mut tests = workspace.cargo();
+    tests.args(["nextest", "run"]).args(arguments);
+    // Cargo alone would test its default members.
+    if !arguments
+        .iter()
+        .any(|argument| matches!(*argument, "-p" | "--package"))
+    {
+        tests.arg("--workspace");
+    }
+    succeed(&mut tests)
 }
 
 fn examples(workspace: &Workspace, arguments: &[&str]) -> Result<()> {

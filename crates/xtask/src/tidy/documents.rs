@@ -1,7 +1,7 @@
 //! Documents: what a file must say at its head, and what no file may leave behind.
 
 use super::Finding;
-use crate::scan::Source;
+use crate::scan::{Source, is_name_char};
 
 pub(super) fn opens_with_docs(source: &Source) -> Vec<Finding> {
     let advice = "open the file with `//!`: the term defined, the invariant, what it owns";
@@ -55,7 +55,7 @@ pub(super) fn foreign_variable(source: &Source) -> Vec<Finding> {
         return Vec::new();
     }
     let hits = source.text.match_indices("DATABASE_URL");
-    let foreign = hits.filter(|(offset, _)| !source.text[..*offset].ends_with("BILLING_"));
+    let foreign = hits.filter(|(offset, _)| !source.text[..*offset].ends_with(is_name_char));
     foreign
         .map(|(offset, _)| {
             Finding::at(
