@@ -1,1 +1,204 @@
-//! Accounts of customers.
+//! Accounts: the customers that are billed, each in one currency and one time zone.
+//!
+//! An account is known outside by its external id. Creating one that exists already changes
+//! nothing, so whoever imports customers may do so twice and beside others.
+//!
+//! Owns `billing.account`. Emits `account.created`.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use outbox::{NewEvent, UnitOfWork};
+use serde_json::json;
+use sqlx::PgConnection;
+
+use crate::ids::AccountId;
+use crate::money::Currency;
+use crate::text::{self, ID_CHARS_MAX, NOTE_CHARS_MAX, TextProblem};
+
+mod store;
+
+/// An account that is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewAccount {
+    /// Its id where it comes from: unique, one line, at most 512 characters.
+    pub external_id: String,
+    /// The customer's name: one line, at most 500 characters.
+    pub name: String,
+    /// The currency of its invoices.
+    pub currency: Currency,
+    /// Where its months begin and end ([`parse_zone`]).
+    pub zone: Tz,
+}
+
+/// An account that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Its id.
+    pub account_id: AccountId,
+    /// Its id where it comes from.
+    pub external_id: String,
+    /// The customer's name.
+    pub name: String,
+    /// The currency of its invoices.
+    pub currency: Currency,
+    /// Where its months begin and end.
+    pub zone: Tz,
+}
+
+/// Why an account was not created or read.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// The external id cannot be stored, compared or shown.
+    #[error("the external id {0:?} {1}")]
+    ExternalId(String, TextProblem),
+    /// The name cannot be shown.
+    #[error("the name of account {0:?} {1}")]
+    Name(String, TextProblem),
+    /// Somebody else has it.
+    #[error("there is an account {0:?} already")]
+    ExternalIdTaken(String),
+    /// Not in the IANA database.
+    #[error("{0:?} is not a time zone of the IANA database, such as Europe/Budapest")]
+    UnknownZone(String),
+    /// The database refused or was lost.
+    #[error("could not read or write accounts")]
+    Database(#[from] sqlx::Error),
+}
+
+/// A time zone by its IANA name.
+///
+/// # Errors
+/// [`AccountError::UnknownZone`].
+pub fn parse_zone(name: &str) -> Result<Tz, AccountError> {
+    name.parse().map_err(|_| AccountError::UnknownZone(name.to_owned()))
+}
+
+/// Creates one account.
+///
+/// # Errors
+/// [`AccountError::ExternalIdTaken`], or as [`create_all`].
+pub async fn create(
+    tx: &mut UnitOfWork,
+    wanted: NewAccount,
+    now: DateTime<Utc>,
+) -> Result<Account, AccountError> {
+    let external_id = wanted.external_id.clone();
+    let (accounts, created) = create_missing(tx, &[wanted], now).await?;
+    accounts
+        .into_values()
+        .next()
+        .filter(|_| created == 1)
+        .ok_or(AccountError::ExternalIdTaken(external_id))
+}
+
+/// Creates the accounts that do not exist yet and returns all that were wanted, one per external
+/// id, in the order of their external ids.
+///
+/// One that existed is returned as it stands: compare its currency where that matters.
+///
+/// # Errors
+/// A name or external id that cannot be stored; the database's.
+pub async fn create_all(
+    tx: &mut UnitOfWork,
+    wanted: &[NewAccount],
+    now: DateTime<Utc>,
+) -> Result<Vec<Account>, AccountError> {
+    let (accounts, _) = create_missing(tx, wanted, now).await?;
+    Ok(accounts.into_values().collect())
+}
+
+/// The account of an external id, if there is one.
+///
+/// # Errors
+/// The database's.
+pub async fn by_external_id(
+    connection: &mut PgConnection,
+    external_id: &str,
+) -> Result<Option<Account>, AccountError> {
+    Ok(store::find(connection, &[external_id]).await?.pop())
+}
+
+async fn create_missing(
+    tx: &mut UnitOfWork,
+    wanted: &[NewAccount],
+    now: DateTime<Utc>,
+) -> Result<(BTreeMap<String, Account>, usize), AccountError> {
+    // In order of external id, so that two importers never wait for each other in a circle.
+    let mut missing: BTreeMap<&str, &NewAccount> = BTreeMap::new();
+    for account in wanted {
+        check(account)?;
+        missing.entry(&account.external_id).or_insert(account);
+    }
+    let mut standing = BTreeMap::new();
+    take_standing(tx, &mut missing, &mut standing).await?;
+    let created = insert(tx, &missing, now).await?;
+    let count = created.len();
+    for account in created {
+        missing.remove(account.external_id.as_str());
+        standing.insert(account.external_id.clone(), account);
+    }
+    // Whoever created the rest at the same time has committed by now: the insert waited for it.
+    take_standing(tx, &mut missing, &mut standing).await?;
+    Ok((standing, count))
+}
+
+fn check(account: &NewAccount) -> Result<(), AccountError> {
+    let id = &account.external_id;
+    text::check(id, ID_CHARS_MAX).map_err(|why| AccountError::ExternalId(id.clone(), why))?;
+    text::check(&account.name, NOTE_CHARS_MAX).map_err(|why| AccountError::Name(id.clone(), why))
+}
+
+async fn take_standing(
+    tx: &mut UnitOfWork,
+    missing: &mut BTreeMap<&str, &NewAccount>,
+    standing: &mut BTreeMap<String, Account>,
+) -> Result<(), AccountError> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<&str> = missing.keys().copied().collect();
+    for account in store::find(tx, &ids).await? {
+        missing.remove(account.external_id.as_str());
+        standing.insert(account.external_id.clone(), account);
+    }
+    Ok(())
+}
+
+async fn insert(
+    tx: &mut UnitOfWork,
+    missing: &BTreeMap<&str, &NewAccount>,
+    now: DateTime<Utc>,
+) -> Result<Vec<Account>, AccountError> {
+    if missing.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut announced: Vec<(Account, NewEvent)> = missing.values().map(|new| announce(new)).collect();
+    let created = store::insert(tx, &announced, now).await?;
+    announced.retain(|(account, _)| created.contains(&account.account_id));
+    let accounts = announced.into_iter().map(|(account, event)| {
+        let locked = tx.locked(account.account_id.into());
+        tx.append(locked, event);
+        account
+    });
+    Ok(accounts.collect())
+}
+
+fn announce(new: &NewAccount) -> (Account, NewEvent) {
+    let account = Account {
+        account_id: AccountId::new(),
+        external_id: new.external_id.clone(),
+        name: new.name.clone(),
+        currency: new.currency,
+        zone: new.zone,
+    };
+    let payload = json!({
+        "account_id": account.account_id,
+        "external_id": account.external_id,
+        "name": account.name,
+        "currency": account.currency,
+        "zone": account.zone.name(),
+    });
+    (account, NewEvent::new("account.created", 1, payload))
+}

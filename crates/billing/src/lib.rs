@@ -20,6 +20,8 @@ pub mod month_close;
 pub mod period;
 pub mod price;
 pub mod report;
+mod text;
 pub mod usage;
 
 pub use migrate::{MIGRATOR, migrate};
+pub use text::TextProblem;

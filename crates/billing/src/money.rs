@@ -29,6 +29,9 @@ pub enum MoneyError {
     /// An exact result has more digits than a decimal can hold.
     #[error("the exact result has more than 28 digits and would have to be rounded")]
     Inexact,
+    /// More than a table's column holds without rounding.
+    #[error("{0} has more than 12 decimals, or more than 16 digits before the point")]
+    TooLong(Decimal),
     /// A total cannot be split by weights whose sum is zero (or beyond 63 bits).
     #[error("the weights of a split must sum to something between 1 and 2^63")]
     Weights,
@@ -272,6 +275,16 @@ pub fn exact_mul(a: Decimal, b: Decimal) -> Result<Decimal, MoneyError> {
         .map(|product| product.normalize())
         .filter(|product| product.scale() == needed)
         .ok_or(MoneyError::Inexact)
+}
+
+/// A rate, quantity or exact amount as the tables hold it, `numeric(28, 12)`, without zeros at its
+/// end. Postgres would round a longer one silently.
+///
+/// # Errors
+/// [`MoneyError::TooLong`].
+pub fn stored(x: Decimal) -> Result<Decimal, MoneyError> {
+    let fits = |x: &Decimal| x.scale() <= 12 && x.trunc().mantissa().abs() < 10_i128.pow(16);
+    Some(x.normalize()).filter(fits).ok_or(MoneyError::TooLong(x))
 }
 
 fn factors(mut n: i128, factor: i128) -> u32 {
