@@ -182,7 +182,7 @@ impl FileError {
 }
 
 /// Causes that we recognise in what Postgres says, and what to do about them.
-const HINTS: [(&str, &str); 6] = [
+const HINTS: [(&str, &str); 7] = [
     (
         "No space left on device",
         " because the disk is full: free some space and start again",
@@ -202,6 +202,10 @@ const HINTS: [(&str, &str); 6] = [
     (
         "could not create shared memory",
         " because shared memory is short: stop other programs and start again",
+    ),
+    (
+        "shared memory block",
+        " because children of a killed server still work: wait for them to end and start again",
     ),
     (
         "lock file \"postmaster.pid\" already exists",

@@ -130,11 +130,22 @@ fn join(place: &Place, server: Running) -> Result<(PathBuf, String), StartError>
 fn launch(place: &Place, gate: &Gate) -> Result<(PathBuf, String), StartError> {
     let cluster = Cluster::at(place, gate)?;
     let socket_folder = socket::prepare(&socket::bases(), place, &cluster.account)?;
+    match bring_up(place, &cluster, &socket_folder) {
+        Ok(password) => Ok((socket_folder, password)),
+        Err(err) => {
+            // Stays when the server is up in spite of the error, since its socket is in there.
+            socket::remove(&socket_folder);
+            Err(err)
+        }
+    }
+}
+
+fn bring_up(place: &Place, cluster: &Cluster, socket: &Path) -> Result<String, StartError> {
     if !place.cluster().exists() {
         cluster.create()?;
     }
     let password = password::read(&place.billing_password())?;
-    cluster.start(&socket_folder)?;
-    cluster.ensure_database(&socket_folder, &password)?;
-    Ok((socket_folder, password))
+    cluster.start(socket)?;
+    cluster.ensure_database(socket, &password)?;
+    Ok(password)
 }

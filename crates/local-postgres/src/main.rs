@@ -3,26 +3,40 @@
 //! Prints the connection URL and stays until its input ends (Ctrl-D), for a look with `psql` or to
 //! keep the server up between runs of other programs.
 
-use std::error::Error;
 use std::io::{self, Write};
 use std::path::Path;
+use std::process::ExitCode;
 
 use local_postgres::LocalPostgres;
+use tracing::error;
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let data_dir = std::env::args_os()
-        .nth(1)
-        .ok_or("usage: local-postgres <data directory>")?;
+fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_target(false)
+        .init();
+    let Some(data_dir) = std::env::args_os().nth(1) else {
+        error!("usage: local-postgres <data directory>");
+        return ExitCode::FAILURE;
+    };
     let postgres = match LocalPostgres::start(Path::new(&data_dir)) {
         Ok(postgres) => postgres,
         Err(err) => {
-            eprintln!("{err}");
-            std::process::exit(1);
+            error!("{err}");
+            return ExitCode::FAILURE;
         }
     };
-    println!("{}", postgres.url());
-    io::stdout().flush()?;
+    match show_and_wait(&postgres.url()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            error!("cannot talk to the terminal: {err}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn show_and_wait(url: &str) -> io::Result<()> {
+    writeln!(io::stdout(), "{url}")?;
     io::copy(&mut io::stdin(), &mut io::sink())?;
-    postgres.stop()?;
     Ok(())
 }

@@ -55,7 +55,26 @@ pub(crate) fn prepare(
         Ok(()) | Err(_) => {}
     }
     claim(&folder, account.uid)?;
+    clear(&folder)?;
     Ok(folder)
+}
+
+/// Removes what a killed server left. The lock beside its socket names the server's old process id,
+/// which may belong to a stranger now, or to a zombie where nobody collects the dead (as in many
+/// containers): Postgres would take either for a rival. No rival can be here: we stand inside the
+/// gate, and the cluster has a lock of its own.
+fn clear(folder: &Path) -> Result<(), FileError> {
+    let socket = folder.join(format!(".s.PGSQL.{PORT}"));
+    let lock = folder.join(format!(".s.PGSQL.{PORT}.lock"));
+    for path in [socket, lock] {
+        match fs::remove_file(&path) {
+            Err(err) if err.kind() != io::ErrorKind::NotFound => {
+                return Err(FileError::of("remove", &path)(err));
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// Removes the folder of a server that has stopped; what it cannot remove does no harm.
