@@ -74,11 +74,27 @@ impl Workspace {
             .context("cargo metadata names no target directory")
     }
 
+    /// Cargo, as if it were called by the user and not from within `cargo run`.
+    ///
+    /// The build script of `ring` asks to be run again when the variables change that `cargo run`
+    /// sets, such as the name of the package: every second build would build half the tree again.
     pub(crate) fn cargo(&self) -> Command {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.current_dir(&self.root);
+        for (name, _) in env::vars_os() {
+            if is_of_package(&name.to_string_lossy()) {
+                cargo.env_remove(name);
+            }
+        }
         cargo
     }
+}
+
+/// Whether cargo sets this variable to tell a program of which package it is.
+fn is_of_package(variable: &str) -> bool {
+    ["CARGO_PKG_", "CARGO_MANIFEST_"]
+        .iter()
+        .any(|start| variable.starts_with(start))
 }
 
 /// Runs a program whose output the user sees.
@@ -119,4 +135,25 @@ fn short(command: &Command) -> String {
         .map(|word| word.to_string_lossy())
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cargo_run_says_of_a_package_is_not_passed_on() {
+        assert!(
+            env::var_os("CARGO_PKG_NAME").is_some(),
+            "the test itself is run by cargo"
+        );
+
+        let here = Workspace::here().unwrap().cargo();
+        let removed = here
+            .get_envs()
+            .any(|(name, value)| name == "CARGO_PKG_NAME" && value.is_none());
+
+        assert!(removed);
+        assert!(!is_of_package("CARGO_HOME"));
+    }
 }
