@@ -1,1 +1,72 @@
-fn main() {}
+//! Closes a month: imports usage, writes final invoices, lets every consumer handle their events,
+//! checks the books and says where finance stands.
+
+mod args;
+mod checks;
+mod close;
+mod import;
+mod progress;
+mod report;
+mod settle;
+mod summary;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use billing_workers::site::{Site, SiteConfig};
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use args::{Cli, Command};
+
+/// What a run came to, as an exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Closed, and every check holds.
+    Clean,
+    /// A check is violated, or a dead letter exists.
+    Violated,
+    /// Closed, with accounts listed as exceptions.
+    Exceptions,
+}
+
+/// The caller's mistake, as opposed to trouble on the way.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct BadInput(pub(crate) String);
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("warn,sqlx::postgres::notice=off"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let cli = Cli::parse();
+    tokio::select! {
+        done = run(cli) => match done {
+            Ok(Verdict::Clean) => ExitCode::SUCCESS,
+            Ok(Verdict::Violated) => ExitCode::from(1),
+            Ok(Verdict::Exceptions) => ExitCode::from(3),
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                ExitCode::from(if error.is::<BadInput>() { 2 } else { 1 })
+            }
+        },
+        _ = tokio::signal::ctrl_c() => {
+            eprintln!("interrupted; run again to go on where it stopped");
+            ExitCode::from(130)
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<Verdict> {
+    let config = SiteConfig {
+        database_url: cli.site.database_url.clone(),
+        data_dir: cli.site.data_dir.clone(),
+    };
+    let site = Site::open(config).await?;
+    match &cli.command {
+        None => close::run(&site, &cli).await,
+        Some(Command::Check) => checks::run(&site, cli.site.json).await,
+        Some(Command::Report { period }) => report::run(&site, *period, cli.site.json).await,
+    }
+}

@@ -1,0 +1,187 @@
+//! The run: import, generate, settle, check, say.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use billing::month_close::{self, Closed, Options, RunError, StartError, State};
+use billing::report;
+use billing_workers::WorkersConfig;
+use billing_workers::site::Site;
+use chrono::{DateTime, Months, NaiveDate, NaiveTime, Utc};
+use outbox::{Mark, Origin, Since};
+
+use crate::args::Cli;
+use crate::progress::Stage;
+use crate::settle::{self, Rest};
+use crate::summary::{Summary, Times};
+use crate::{BadInput, Verdict, checks, import, report as report_file};
+
+/// `month-close`.
+pub(crate) async fn run(site: &Site, cli: &Cli) -> Result<Verdict> {
+    let began = Instant::now();
+    eprintln!("database  {}", site.database());
+    let mut summary = if cli.close.dry_run {
+        dry(site, cli).await?
+    } else {
+        close(site, cli).await?
+    };
+    summary.times.total = began.elapsed();
+    summary.print();
+    if cli.site.json {
+        println!("{}", summary.json());
+    }
+    Ok(summary.verdict())
+}
+
+async fn close(site: &Site, cli: &Cli) -> Result<Summary> {
+    let (pool, origin) = (site.pool(), origin());
+    let mark = Mark::now(pool).await?;
+    let mut times = Times::default();
+    if let Some(source) = import::source(site.outbox(), &cli.close).await? {
+        times.import = import::run(site.outbox(), &source, &cli.close, &origin).await?;
+    }
+    let month = which_month(site, cli.close.period).await?;
+    let (closed, was_closed, took) = generate(site, cli, month, origin).await?;
+    times.generate = took;
+    let (rest, took) = settle(site, cli).await?;
+    times.settle = took;
+    let report = report_file::write(site, month).await?;
+    let by_account = if cli.close.by_account {
+        Some(month_close::by_account(pool, month).await?)
+    } else {
+        None
+    };
+    Ok(Summary {
+        run: closed.run,
+        figures: closed.figures,
+        was_closed,
+        dry: false,
+        table: report::of_month(pool, month).await?,
+        events: mark.since(pool).await?,
+        rest,
+        times,
+        checks: checks::all(pool).await?,
+        documents: (!cli.close.no_workers).then(|| site.documents_dir()),
+        report: Some(report),
+        by_account,
+    })
+}
+
+/// Everything in one transaction, rolled back at the end. While it runs it holds the locks that the
+/// close takes.
+async fn dry(site: &Site, cli: &Cli) -> Result<Summary> {
+    let now = outbox::clock::now();
+    let source = import::source(site.outbox(), &cli.close).await?;
+    let mut tx = site.outbox().begin(origin()).await?;
+    let began = Instant::now();
+    if let Some(source) = &source {
+        import::within(&mut tx, source, &cli.close, now).await?;
+    }
+    let mut times = Times { import: began.elapsed(), ..Times::default() };
+    let month = match cli.close.period {
+        Some(month) => month,
+        None => month_close::next_month_in(&mut tx, now).await?.ok_or_else(nothing_to_bill)?,
+    };
+    let stage = Stage::begin("generate", "accounts");
+    let options = options(cli, month, origin());
+    let closed = month_close::dry_run(&mut tx, &options).await.map_err(blame)?;
+    let by_account = if cli.close.by_account {
+        Some(month_close::by_account_in(&mut tx, month).await?)
+    } else {
+        None
+    };
+    times.generate = stage.end(&outcome(&closed));
+    tx.rollback().await?;
+    Ok(Summary {
+        run: closed.run,
+        figures: closed.figures,
+        was_closed: false,
+        dry: true,
+        table: Vec::new(),
+        events: Since::default(),
+        rest: Rest::default(),
+        times,
+        checks: Vec::new(),
+        documents: None,
+        report: None,
+        by_account,
+    })
+}
+
+/// The month that was asked for, the oldest that can be billed, or the last that was closed.
+async fn which_month(site: &Site, period: Option<NaiveDate>) -> Result<NaiveDate> {
+    if let Some(month) = period {
+        return Ok(month);
+    }
+    if let Some(month) = month_close::next_month(site.pool(), outbox::clock::now()).await? {
+        return Ok(month);
+    }
+    month_close::last_month(site.pool()).await?.ok_or_else(nothing_to_bill)
+}
+
+fn nothing_to_bill() -> anyhow::Error {
+    let text = "nothing to bill: no month with usage has ended. \
+                Import usage with --usage FILE, or name a month with --period YYYY-MM";
+    BadInput(text.to_owned()).into()
+}
+
+async fn generate(
+    site: &Site,
+    cli: &Cli,
+    month: NaiveDate,
+    origin: Origin,
+) -> Result<(Closed, bool, Duration)> {
+    let stage = Stage::begin("generate", "accounts");
+    let show = |at: month_close::Progress| stage.at(at.done, at.total);
+    let closed = month_close::run(site.outbox(), &options(cli, month, origin), &show)
+        .await
+        .map_err(blame)?;
+    let was_closed = closed.run.state == State::Closed && closed.done.periods() == 0;
+    let outcome = outcome(&closed);
+    Ok((closed, was_closed, stage.end(&outcome)))
+}
+
+async fn settle(site: &Site, cli: &Cli) -> Result<(Rest, Duration)> {
+    if cli.close.no_workers {
+        return Ok((Rest::default(), Duration::ZERO));
+    }
+    let stage = Stage::begin("settle", "events");
+    let config = WorkersConfig { documents_dir: site.documents_dir() };
+    let rest = settle::until_drained(site.outbox(), &config, &stage).await?;
+    Ok((rest, stage.end("every event is published and handled")))
+}
+
+fn options(cli: &Cli, month: NaiveDate, origin: Origin) -> Options {
+    let as_of = cli.close.as_of.unwrap_or_else(|| end_of(month));
+    Options {
+        chunk: cli.close.chunk,
+        parallel: cli.close.parallel,
+        ..Options::new(month, as_of, outbox::clock::now(), origin)
+    }
+}
+
+fn end_of(month: NaiveDate) -> DateTime<Utc> {
+    let next = month.checked_add_months(Months::new(1)).unwrap_or(month);
+    next.and_time(NaiveTime::MIN).and_utc()
+}
+
+fn outcome(closed: &Closed) -> String {
+    let done = &closed.done;
+    format!("{} accounts: {} invoices, {} lines", done.periods(), done.invoices, done.lines)
+}
+
+fn origin() -> Origin {
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
+    let actor = user.map_or_else(|_| "month-close".to_owned(), |user| format!("month-close {user}"));
+    Origin::of(actor).bulk().because("month close")
+}
+
+/// A month that cannot be closed was the caller's mistake.
+fn blame(error: RunError) -> anyhow::Error {
+    match error {
+        RunError::Start(error @ (StartError::NothingThere(_) | StartError::NotOver { .. })) => {
+            BadInput(error.to_string()).into()
+        }
+        other => anyhow::Error::new(other).context("the close stopped; run again to go on"),
+    }
+}

@@ -1,0 +1,42 @@
+//! The report of a month: a table for people, a CSV file for their programs.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use billing::report;
+use billing_workers::site::Site;
+use chrono::NaiveDate;
+use serde_json::json;
+
+use crate::{BadInput, Verdict};
+
+/// `month-close report`.
+pub(crate) async fn run(site: &Site, period: Option<NaiveDate>, json: bool) -> Result<Verdict> {
+    let month = match period {
+        Some(month) => month,
+        None => billing::month_close::last_month(site.pool()).await?.ok_or_else(|| {
+            BadInput("no month was closed yet: run `just month-close` first".to_owned())
+        })?,
+    };
+    let figures = report::of_month(site.pool(), month).await.context("the report failed")?;
+    eprint!("{}", report::table(month, &figures));
+    let path = write(site, month).await?;
+    eprintln!("\nReport     {}", path.display());
+    if json {
+        println!("{}", json!({ "period": month.format("%Y-%m").to_string(), "report": path }));
+    }
+    Ok(Verdict::Clean)
+}
+
+/// Writes the month's CSV file.
+pub(crate) async fn write(site: &Site, month: NaiveDate) -> Result<PathBuf> {
+    let folder = site.data_dir().join("reports");
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("cannot create the folder {}", folder.display()))?;
+    let path = folder.join(format!("{}.csv", month.format("%Y-%m")));
+    let entries = std::pin::pin!(report::invoices(site.pool(), month));
+    report::write_csv(entries, &path)
+        .await
+        .with_context(|| format!("cannot write the report {}", path.display()))?;
+    Ok(path)
+}

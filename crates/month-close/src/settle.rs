@@ -1,0 +1,139 @@
+//! Settling: relay and workers run until the log is drained.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use billing_workers::WorkersConfig;
+use outbox::{Outbox, Relay, Worker, WorkerConfig};
+use sqlx::PgPool;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::progress::Stage;
+
+const LOOK_EVERY: Duration = Duration::from_millis(25);
+/// How often the estimate of what is left is made again; it reads the log.
+const ESTIMATE_EVERY: Duration = Duration::from_secs(5);
+
+/// What is left when no delivery is due any more.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Rest {
+    /// Deliveries that wait for a later attempt.
+    pub(crate) waiting: i64,
+    /// Dead letters.
+    pub(crate) dead: i64,
+}
+
+/// Waits until every committed event is published and every consumer has handled it. Runs relay and
+/// workers in this process, unless live ones do it already.
+pub(crate) async fn until_drained(
+    outbox: &Outbox,
+    config: &WorkersConfig,
+    stage: &Stage,
+) -> Result<Rest> {
+    let mut own = None;
+    let mut meter = Meter::start(outbox.pool()).await?;
+    let rest = loop {
+        if own.is_none() && !others_do_it(outbox.pool()).await? {
+            own = Some(Own::start(outbox, config));
+        }
+        if let Some(own) = &mut own {
+            own.must_run().await?;
+        }
+        if let Some(rest) = drained(outbox.pool()).await? {
+            break rest;
+        }
+        meter.show(outbox.pool(), stage).await?;
+        outbox::clock::pause(LOOK_EVERY).await;
+    };
+    if let Some(own) = own {
+        own.stop().await?;
+    }
+    Ok(rest)
+}
+
+async fn others_do_it(pool: &PgPool) -> Result<bool> {
+    let (live, relay) = outbox::live_consumers(pool).await?;
+    Ok(relay && billing_workers::names().iter().all(|name| live.iter().any(|one| one == name)))
+}
+
+/// What is left, once nothing is due.
+pub(crate) async fn drained(pool: &PgPool) -> Result<Option<Rest>> {
+    if outbox::pending(pool).await? > 0 {
+        return Ok(None);
+    }
+    let mut rest = Rest::default();
+    for name in billing_workers::names() {
+        let backlog = outbox::backlog(pool, name).await?;
+        if backlog.behind || backlog.due > 0 {
+            return Ok(None);
+        }
+        rest.waiting += backlog.waiting;
+        rest.dead += backlog.dead;
+    }
+    Ok(Some(rest))
+}
+
+/// Progress of the consumers, from their positions.
+struct Meter {
+    before: i64,
+    total: i64,
+    estimated: Instant,
+}
+
+impl Meter {
+    async fn start(pool: &PgPool) -> Result<Self> {
+        let before = outbox::handled(pool).await?;
+        let total = outbox::unread_estimate(pool).await?;
+        Ok(Self { before, total, estimated: Instant::now() })
+    }
+
+    async fn show(&mut self, pool: &PgPool, stage: &Stage) -> Result<()> {
+        let done = outbox::handled(pool).await? - self.before;
+        if self.estimated.elapsed() > ESTIMATE_EVERY {
+            self.total = done + outbox::unread_estimate(pool).await?;
+            self.estimated = Instant::now();
+        }
+        let count = |n: i64| u64::try_from(n).unwrap_or(0);
+        stage.at(count(done), count(self.total.max(done)));
+        Ok(())
+    }
+}
+
+/// Relay and workers of this process.
+struct Own {
+    stop: CancellationToken,
+    relay: JoinHandle<std::io::Result<()>>,
+    worker: JoinHandle<Result<(), sqlx::Error>>,
+}
+
+impl Own {
+    fn start(outbox: &Outbox, config: &WorkersConfig) -> Self {
+        let stop = CancellationToken::new();
+        let mut worker = Worker::new(outbox.clone(), WorkerConfig::default());
+        billing_workers::add_all(&mut worker, config);
+        Self {
+            relay: tokio::spawn(Relay::new(outbox.clone()).run(stop.clone())),
+            worker: tokio::spawn(worker.run(stop.clone())),
+            stop,
+        }
+    }
+
+    /// A relay or worker that ended by itself has an error to tell.
+    async fn must_run(&mut self) -> Result<()> {
+        if self.relay.is_finished() {
+            (&mut self.relay).await?.context("the relay could not start")?;
+        }
+        if self.worker.is_finished() {
+            (&mut self.worker).await?.context("the workers could not start")?;
+        }
+        Ok(())
+    }
+
+    async fn stop(self) -> Result<()> {
+        self.stop.cancel();
+        self.relay.await?.context("the relay failed")?;
+        self.worker.await?.context("the workers failed")?;
+        Ok(())
+    }
+}

@@ -1,0 +1,191 @@
+//! The summary: what a run came to, for a finance person and for a machine.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use billing::check::Outcome;
+use billing::money::Money;
+use billing::month_close::{Figures, Run, State};
+use billing::report;
+use outbox::Since;
+use serde_json::{Map, Value, json};
+
+use crate::progress::seconds;
+use crate::settle::Rest;
+use crate::{Verdict, checks};
+
+/// External id → currency code → what was invoiced.
+pub(crate) type ByAccount = BTreeMap<String, BTreeMap<String, Money>>;
+
+/// How long each stage took.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Times {
+    pub(crate) import: Duration,
+    pub(crate) generate: Duration,
+    pub(crate) settle: Duration,
+    pub(crate) total: Duration,
+}
+
+/// All that is to be said about a run.
+#[derive(Debug)]
+pub(crate) struct Summary {
+    pub(crate) run: Run,
+    pub(crate) figures: Figures,
+    /// Nothing was left to bill when the run began.
+    pub(crate) was_closed: bool,
+    pub(crate) dry: bool,
+    pub(crate) table: Vec<report::Figures>,
+    pub(crate) events: Since,
+    pub(crate) rest: Rest,
+    pub(crate) times: Times,
+    pub(crate) checks: Vec<Outcome>,
+    pub(crate) documents: Option<PathBuf>,
+    pub(crate) report: Option<PathBuf>,
+    pub(crate) by_account: Option<ByAccount>,
+}
+
+impl Summary {
+    /// What the run came to.
+    pub(crate) fn verdict(&self) -> Verdict {
+        if checks::is_violated(&self.checks) || self.rest.dead > 0 {
+            Verdict::Violated
+        } else if self.figures.exceptions > 0 {
+            Verdict::Exceptions
+        } else {
+            Verdict::Clean
+        }
+    }
+
+    /// For people, on stderr.
+    pub(crate) fn print(&self) {
+        eprintln!("\n{}\n", self.headline());
+        if self.table.is_empty() {
+            self.print_figures();
+        } else {
+            eprint!("{}", report::table(self.run.month, &self.table));
+        }
+        eprintln!();
+        let Times { import, generate, settle, total } = self.times;
+        eprintln!(
+            "Stages     import {}, generate {}, settle {}, total {}",
+            seconds(import),
+            seconds(generate),
+            seconds(settle),
+            seconds(total)
+        );
+        let Since { appended, published, .. } = self.events;
+        let (handled, dead) = (self.handled(), self.rest.dead);
+        eprintln!(
+            "Events     {appended} appended, {published} published, {handled} handled, {dead} dead"
+        );
+        if self.rest.waiting > 0 {
+            eprintln!("           {} deliveries wait for a later attempt", self.rest.waiting);
+        }
+        if dead > 0 {
+            eprintln!("           see them with `cargo run -p outbox-relay -- dead list`");
+        }
+        if let Some(path) = &self.documents {
+            eprintln!("Documents  {}", path.display());
+        }
+        if let Some(path) = &self.report {
+            eprintln!("Report     {}", path.display());
+        }
+        if !self.dry {
+            checks::print(&self.checks);
+        }
+    }
+
+    fn headline(&self) -> String {
+        let month = self.run.month.format("%B %Y");
+        let as_of = self.run.as_of.format("%Y-%m-%d %H:%M:%S UTC");
+        let state = match (self.dry, self.was_closed, self.run.state) {
+            (true, _, _) => "would close like this; nothing was written",
+            (_, true, State::Closed) => "was closed already; nothing new",
+            (_, _, State::Closed) => "is closed",
+            (_, _, State::Running) => "is not closed yet: periods of it have not ended",
+        };
+        let exceptions = match self.figures.exceptions {
+            0 => String::new(),
+            1 => "\n1 account could not be billed: see the report".to_owned(),
+            n => format!("\n{n} accounts could not be billed: see the report"),
+        };
+        format!("{month} {state}, as of {as_of}.{exceptions}")
+    }
+
+    fn print_figures(&self) {
+        let Figures { accounts, invoices, paid, zero, open, lines, .. } = self.figures;
+        eprintln!("{accounts} accounts, {invoices} invoices: {open} open, {paid} paid ({zero} zero)");
+        eprintln!("{lines} lines");
+        for money in &self.figures.invoiced {
+            eprintln!("{} {}", money.currency().code(), money.decimal());
+        }
+    }
+
+    fn handled(&self) -> i64 {
+        self.events.handled - self.rest.dead.min(self.events.handled)
+    }
+
+    /// For machines: figures describe the month, `seconds` and `events` this run.
+    pub(crate) fn json(&self) -> Value {
+        let Figures { accounts, invoices, paid, zero, open, lines, exceptions, .. } = self.figures;
+        let mut object = json!({
+            "period": self.run.month.format("%Y-%m").to_string(),
+            "accounts": accounts,
+            "invoices": { "final": invoices, "paid": paid, "zero": zero, "open": open },
+            "lines": lines,
+            "invoiced": by_currency(&self.figures.invoiced),
+            "collected": {},
+            "declined": {},
+            "held": 0,
+            "notices": 0,
+            "exceptions": exceptions,
+            "events": {
+                "appended": self.events.appended,
+                "published": self.events.published,
+                "handled": self.handled(),
+                "dead": self.rest.dead,
+            },
+            "seconds": {
+                "import": number(self.times.import),
+                "generate": number(self.times.generate),
+                "settle": number(self.times.settle),
+                "total": number(self.times.total),
+            },
+            "checks": checks::summary(&self.checks),
+        });
+        if let Some(accounts) = &self.by_account {
+            object["by_account"] = accounts.iter().map(account).collect::<Map<_, _>>().into();
+        }
+        object
+    }
+}
+
+fn by_currency(sums: &[Money]) -> Value {
+    sums.iter()
+        .map(|money| (money.currency().code().to_owned(), json!(money.decimal())))
+        .collect::<Map<_, _>>()
+        .into()
+}
+
+fn account((external_id, sums): (&String, &BTreeMap<String, Money>)) -> (String, Value) {
+    let sums: Map<_, _> =
+        sums.iter().map(|(code, money)| (code.clone(), json!(money.decimal()))).collect();
+    (external_id.clone(), sums.into())
+}
+
+/// Seconds to the millisecond.
+fn number(took: Duration) -> Value {
+    let text = format!("{}.{:03}", took.as_secs(), took.subsec_millis());
+    text.parse::<serde_json::Number>().map_or(Value::Null, Value::Number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_numbers_to_the_millisecond() {
+        assert_eq!(number(Duration::from_millis(12_045)).to_string(), "12.045");
+    }
+}
