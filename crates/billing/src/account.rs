@@ -72,7 +72,8 @@ pub enum AccountError {
 /// # Errors
 /// [`AccountError::UnknownZone`].
 pub fn parse_zone(name: &str) -> Result<Tz, AccountError> {
-    name.parse().map_err(|_| AccountError::UnknownZone(name.to_owned()))
+    name.parse()
+        .map_err(|_| AccountError::UnknownZone(name.to_owned()))
 }
 
 /// Creates one account.
@@ -107,6 +108,14 @@ pub async fn create_all(
 ) -> Result<Vec<Account>, AccountError> {
     let (accounts, _) = create_missing(tx, wanted, now).await?;
     Ok(accounts.into_values().collect())
+}
+
+/// Whether any account exists: a database without one has never been used.
+///
+/// # Errors
+/// The database's.
+pub async fn exists_any(pool: &sqlx::PgPool) -> Result<bool, sqlx::Error> {
+    store::exists_any(pool).await
 }
 
 /// The account of an external id, if there is one.
@@ -174,7 +183,8 @@ async fn insert(
     if missing.is_empty() {
         return Ok(Vec::new());
     }
-    let mut announced: Vec<(Account, NewEvent)> = missing.values().map(|new| announce(new)).collect();
+    let mut announced: Vec<(Account, NewEvent)> =
+        missing.values().map(|new| announce(new)).collect();
     let created = store::insert(tx, &announced, now).await?;
     announced.retain(|(account, _)| created.contains(&account.account_id));
     let accounts = announced.into_iter().map(|(account, event)| {

@@ -46,8 +46,14 @@ pub(super) async fn insert(
     accounts: &[(Account, NewEvent)],
     now: DateTime<Utc>,
 ) -> Result<HashSet<AccountId>, sqlx::Error> {
-    let mut columns: (Vec<Uuid>, Vec<&str>, Vec<&str>, Vec<&str>, Vec<&str>, Vec<Uuid>) =
-        Default::default();
+    let mut columns: (
+        Vec<Uuid>,
+        Vec<&str>,
+        Vec<&str>,
+        Vec<&str>,
+        Vec<&str>,
+        Vec<Uuid>,
+    ) = Default::default();
     for (account, event) in accounts {
         columns.0.push(account.account_id.into());
         columns.1.push(&account.external_id);
@@ -85,4 +91,15 @@ pub(super) async fn insert(
 
 fn unreadable(err: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
     sqlx::Error::Decode(Box::new(err))
+}
+
+pub(super) async fn exists_any(pool: &sqlx::PgPool) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"
+        -- account: is there any
+        select exists (select from billing.account) as "exists!"
+        "#
+    )
+    .fetch_one(pool)
+    .await
 }
