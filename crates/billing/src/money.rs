@@ -105,6 +105,10 @@ pub struct Money {
     currency: Currency,
 }
 
+#[expect(
+    clippy::should_implement_trait,
+    reason = "an operator cannot refuse, these can"
+)]
 impl Money {
     /// An amount of minor units.
     #[must_use]
@@ -284,7 +288,9 @@ pub fn exact_mul(a: Decimal, b: Decimal) -> Result<Decimal, MoneyError> {
 /// [`MoneyError::TooLong`].
 pub fn stored(x: Decimal) -> Result<Decimal, MoneyError> {
     let fits = |x: &Decimal| x.scale() <= 12 && x.trunc().mantissa().abs() < 10_i128.pow(16);
-    Some(x.normalize()).filter(fits).ok_or(MoneyError::TooLong(x))
+    Some(x.normalize())
+        .filter(fits)
+        .ok_or(MoneyError::TooLong(x))
 }
 
 fn factors(mut n: i128, factor: i128) -> u32 {

@@ -129,7 +129,8 @@ pub async fn create_all(
 fn check(key: &PriceKey) -> Result<(), PriceError> {
     text::check(&key.code, ID_CHARS_MAX).map_err(|why| PriceError::Code(key.code.clone(), why))?;
     let rate = key.model.unit_price().map(stored).transpose();
-    rate.map(drop).map_err(|why| PriceError::Rate(key.code.clone(), why))
+    rate.map(drop)
+        .map_err(|why| PriceError::Rate(key.code.clone(), why))
 }
 
 async fn take_standing(

@@ -60,6 +60,9 @@ mod tests {
     #[test]
     fn free_text_is_mended() {
         assert_eq!(mend(" two\nlines\0 "), "two lines ");
-        assert_eq!(mend(&"ä".repeat(NOTE_CHARS_MAX + 1)), "ä".repeat(NOTE_CHARS_MAX));
+        assert_eq!(
+            mend(&"ä".repeat(NOTE_CHARS_MAX + 1)),
+            "ä".repeat(NOTE_CHARS_MAX)
+        );
     }
 }

@@ -46,22 +46,7 @@ pub(super) async fn insert(
     accounts: &[(Account, NewEvent)],
     now: DateTime<Utc>,
 ) -> Result<HashSet<AccountId>, sqlx::Error> {
-    let mut columns: (
-        Vec<Uuid>,
-        Vec<&str>,
-        Vec<&str>,
-        Vec<&str>,
-        Vec<&str>,
-        Vec<Uuid>,
-    ) = Default::default();
-    for (account, event) in accounts {
-        columns.0.push(account.account_id.into());
-        columns.1.push(&account.external_id);
-        columns.2.push(&account.name);
-        columns.3.push(account.currency.code());
-        columns.4.push(account.zone.name());
-        columns.5.push(event.event_id);
-    }
+    let columns = Columns::of(accounts);
     let inserted = sqlx::query_scalar!(
         r#"
         -- account: create
@@ -76,17 +61,42 @@ pub(super) async fn insert(
         on conflict (external_id) do nothing
         returning account_id
         "#,
-        &columns.0,
-        &columns.1 as &[&str],
-        &columns.2 as &[&str],
-        &columns.3 as &[&str],
-        &columns.4 as &[&str],
-        &columns.5,
+        &columns.account_id,
+        &columns.external_id as &[&str],
+        &columns.name as &[&str],
+        &columns.currency as &[&str],
+        &columns.zone as &[&str],
+        &columns.announced_by,
         now,
     )
     .fetch_all(connection)
     .await?;
     Ok(inserted.into_iter().map(AccountId::from).collect())
+}
+
+#[derive(Default)]
+struct Columns<'a> {
+    account_id: Vec<Uuid>,
+    external_id: Vec<&'a str>,
+    name: Vec<&'a str>,
+    currency: Vec<&'static str>,
+    zone: Vec<&'static str>,
+    announced_by: Vec<Uuid>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(accounts: &'a [(Account, NewEvent)]) -> Self {
+        let mut columns = Self::default();
+        for (account, event) in accounts {
+            columns.account_id.push(account.account_id.into());
+            columns.external_id.push(&account.external_id);
+            columns.name.push(&account.name);
+            columns.currency.push(account.currency.code());
+            columns.zone.push(account.zone.name());
+            columns.announced_by.push(event.event_id);
+        }
+        columns
+    }
 }
 
 fn unreadable(err: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {

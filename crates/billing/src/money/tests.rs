@@ -158,8 +158,15 @@ fn only_what_a_column_holds_exactly_is_stored() {
     let most = "9999999999999999.999999999999";
 
     assert_eq!(stored(dec(most)).unwrap().to_string(), most);
-    assert_eq!(stored(dec("-0.0000000000010")).unwrap().to_string(), "-0.000000000001");
-    for refused in ["0.0000000000001", "10000000000000000", "-10000000000000000.5"] {
+    assert_eq!(
+        stored(dec("-0.0000000000010")).unwrap().to_string(),
+        "-0.000000000001"
+    );
+    for refused in [
+        "0.0000000000001",
+        "10000000000000000",
+        "-10000000000000000.5",
+    ] {
         assert_eq!(stored(dec(refused)), Err(MoneyError::TooLong(dec(refused))));
     }
 }

@@ -55,7 +55,9 @@ pub(super) async fn find(
 
 /// The table ties the rate to the model.
 fn model(unit_price: Option<Decimal>) -> Model {
-    unit_price.map_or(Model::PassThrough, |unit_price| Model::PerUnit { unit_price })
+    unit_price.map_or(Model::PassThrough, |unit_price| Model::PerUnit {
+        unit_price,
+    })
 }
 
 /// Inserts those that nobody else has inserted; tells which.
@@ -65,10 +67,18 @@ pub(super) async fn insert(
     now: DateTime<Utc>,
 ) -> Result<HashSet<PriceId>, sqlx::Error> {
     let keys = KeyColumns::of(prices.iter().map(|(price, _)| &price.key));
-    let ids: Vec<Uuid> = prices.iter().map(|(price, _)| price.price_id.into()).collect();
-    let units: Vec<&str> = prices.iter().map(|(price, _)| price.unit.as_str()).collect();
-    let descriptions: Vec<&str> =
-        prices.iter().map(|(price, _)| price.description.as_str()).collect();
+    let ids: Vec<Uuid> = prices
+        .iter()
+        .map(|(price, _)| price.price_id.into())
+        .collect();
+    let units: Vec<&str> = prices
+        .iter()
+        .map(|(price, _)| price.unit.as_str())
+        .collect();
+    let descriptions: Vec<&str> = prices
+        .iter()
+        .map(|(price, _)| price.description.as_str())
+        .collect();
     let announced_by: Vec<Uuid> = prices.iter().map(|(_, event)| event.event_id).collect();
     let inserted = sqlx::query_scalar!(
         r#"

@@ -1,0 +1,209 @@
+//! Reading a file ahead of its recording, on a thread of its own, a chunk at a time.
+//!
+//! At most three chunks are in memory, whatever the size of the file: one being read, one waiting
+//! and one being recorded.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use csv::{ByteRecord, Reader, ReaderBuilder};
+use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::task::JoinHandle;
+
+use super::super::{BadRow, ImportError, OnBadRow};
+use super::column::{HeaderProblem, Layout};
+use super::row::Row;
+
+/// Rows of a chunk: enough to make a statement worth its round trip, few enough to hold locks
+/// briefly.
+const CHUNK_ROWS: usize = 1_000;
+/// The longest row. A quote that is never closed would take the rest of the file into memory.
+const ROW_BYTES_MAX: u64 = 4 << 20;
+
+/// Some rows of a file.
+#[derive(Debug, Default)]
+pub(super) struct Chunk {
+    /// Those that can be billed.
+    pub(super) rows: Vec<Row>,
+    /// Those that cannot be read.
+    pub(super) bad_rows: Vec<BadRow>,
+    /// Where the chunk ends in the file.
+    pub(super) bytes: u64,
+    /// The size of the file.
+    pub(super) bytes_total: u64,
+}
+
+/// A file that is being read. Dropped, it stops.
+pub(super) struct Reading {
+    path: PathBuf,
+    chunks: Receiver<Result<Chunk, ImportError>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Reading {
+    pub(super) fn start(path: &Path, on_bad_row: OnBadRow) -> Self {
+        let (sender, chunks) = mpsc::channel(1);
+        let path = path.to_owned();
+        let source = path.clone();
+        let thread = tokio::task::spawn_blocking(move || {
+            if let Err(err) = read(&source, on_bad_row, &sender) {
+                // Where nobody listens any more, nobody needs to know.
+                drop(sender.blocking_send(Err(err)));
+            }
+        });
+        Self {
+            path,
+            chunks,
+            thread: Some(thread),
+        }
+    }
+
+    /// The next chunk, until there is none.
+    pub(super) async fn next(&mut self) -> Result<Option<Chunk>, ImportError> {
+        if let Some(chunk) = self.chunks.recv().await {
+            return chunk.map(Some);
+        }
+        // The end of the channel is the end of the file only if the thread came to its own end.
+        if let Some(thread) = self.thread.take() {
+            let died = |err| ImportError::Read(self.path.clone(), io::Error::other(err));
+            thread.await.map_err(died)?;
+        }
+        Ok(None)
+    }
+}
+
+fn read(
+    path: &Path,
+    on_bad_row: OnBadRow,
+    sender: &Sender<Result<Chunk, ImportError>>,
+) -> Result<(), ImportError> {
+    let mut rows = Rows::open(path)?;
+    loop {
+        let chunk = rows.chunk(on_bad_row)?;
+        let ended = chunk.rows.is_empty() && chunk.bad_rows.is_empty();
+        if ended || sender.blocking_send(Ok(chunk)).is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// The rows of an open file.
+struct Rows {
+    path: PathBuf,
+    reader: Reader<Bounded>,
+    record: ByteRecord,
+    layout: Layout,
+    limit: Rc<Cell<u64>>,
+    bytes_total: u64,
+}
+
+impl Rows {
+    fn open(path: &Path) -> Result<Self, ImportError> {
+        let unreadable = |err| ImportError::Read(path.to_owned(), err);
+        let file = File::open(path).map_err(unreadable)?;
+        let about = file.metadata().map_err(unreadable)?;
+        if about.is_dir() {
+            return Err(ImportError::Directory(path.to_owned()));
+        }
+        let limit = Rc::new(Cell::new(ROW_BYTES_MAX));
+        let bounded = Bounded {
+            file,
+            taken: 0,
+            limit: Rc::clone(&limit),
+        };
+        // Flexible, because rows of a wrong length are ours to name.
+        let mut reader = ReaderBuilder::new().flexible(true).from_reader(bounded);
+        let header = reader
+            .byte_headers()
+            .map_err(|err| unreadable(err.into()))?;
+        let layout = layout(header, path)?;
+        let (path, record, bytes_total) = (path.to_owned(), ByteRecord::new(), about.len());
+        Ok(Self {
+            path,
+            reader,
+            record,
+            layout,
+            limit,
+            bytes_total,
+        })
+    }
+
+    /// The next rows; none at the end of the file.
+    fn chunk(&mut self, on_bad_row: OnBadRow) -> Result<Chunk, ImportError> {
+        let mut chunk = Chunk {
+            bytes_total: self.bytes_total,
+            ..Chunk::default()
+        };
+        while chunk.rows.len() + chunk.bad_rows.len() < CHUNK_ROWS {
+            match self.row()? {
+                None => break,
+                Some(Ok(row)) => chunk.rows.push(row),
+                Some(Err(bad)) => match on_bad_row {
+                    OnBadRow::Stop => return Err(ImportError::BadRow(bad)),
+                    OnBadRow::Skip => chunk.bad_rows.push(bad),
+                },
+            }
+        }
+        chunk.bytes = self.reader.position().byte();
+        Ok(chunk)
+    }
+
+    fn row(&mut self) -> Result<Option<Result<Row, BadRow>>, ImportError> {
+        let at = self.reader.position().clone();
+        self.limit.set(at.byte() + ROW_BYTES_MAX);
+        match self.reader.read_byte_record(&mut self.record) {
+            Ok(false) => Ok(None),
+            Ok(true) => {
+                let line = self
+                    .record
+                    .position()
+                    .map_or(at.line(), csv::Position::line);
+                Ok(Some(Row::parse(&self.record, line, &self.layout)))
+            }
+            Err(err) => Err(self.broken(at.line(), err.into())),
+        }
+    }
+
+    fn broken(&self, line: u64, err: io::Error) -> ImportError {
+        if err.kind() != io::ErrorKind::FileTooLarge {
+            return ImportError::Read(self.path.clone(), err);
+        }
+        let problem = "is longer than 4 MiB: is there a quote that is never closed?".to_owned();
+        ImportError::BadRow(BadRow {
+            line,
+            column: None,
+            problem,
+        })
+    }
+}
+
+fn layout(header: &ByteRecord, path: &Path) -> Result<Layout, ImportError> {
+    if header.is_empty() {
+        return Err(ImportError::Empty(path.to_owned()));
+    }
+    Layout::of(header).map_err(|problem| match problem {
+        HeaderProblem::Missing(names) => ImportError::MissingColumns(path.to_owned(), names),
+        HeaderProblem::Repeated(name) => ImportError::RepeatedColumn(path.to_owned(), name),
+    })
+}
+
+/// A file that is read up to a limit, which moves on with each row.
+struct Bounded {
+    file: File,
+    taken: u64,
+    limit: Rc<Cell<u64>>,
+}
+
+impl Read for Bounded {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.taken > self.limit.get() {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let read = self.file.read(buffer)?;
+        self.taken += read as u64;
+        Ok(read)
+    }
+}
