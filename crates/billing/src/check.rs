@@ -1,1 +1,128 @@
-//! Checks of the books.
+//! Checks: what must hold at any time, asked of the tables themselves.
+//!
+//! Each check is a statement in `checks/` that returns the rows which violate it. None leans on the
+//! constraint that should prevent its violation, so that they judge a database restored from
+//! anywhere. Some hold only at rest: when the relay and the consumers have caught up.
+//!
+//! Owns nothing. Reads all.
+
+mod store;
+
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::PgPool;
+
+/// How many violating rows an outcome shows.
+pub const SAMPLE_MAX: usize = 10;
+
+/// Something that must hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Check {
+    /// Its short name: `L3`.
+    pub code: &'static str,
+    /// Whether it holds only when no event is under way.
+    pub at_rest: bool,
+    sql: &'static str,
+}
+
+/// Which checks to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Those that hold at any moment.
+    Always,
+    /// These, and those that hold when the relay and all consumers have caught up.
+    AtRest,
+}
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Outcome {
+    /// The check.
+    pub code: &'static str,
+    /// What must hold.
+    pub title: &'static str,
+    /// How many rows violate it.
+    pub violations: i64,
+    /// The first of them, at most [`SAMPLE_MAX`].
+    pub sample: Vec<Value>,
+}
+
+macro_rules! checks {
+    ($($scope:ident: $($code:literal)+;)+) => {
+        /// Every check there is.
+        pub const ALL: &[Check] = &[$($(Check {
+            code: $code,
+            at_rest: matches!(Scope::$scope, Scope::AtRest),
+            sql: include_str!(concat!("../checks/", $code, ".sql")),
+        },)+)+];
+    };
+}
+
+checks! {
+    Always: "L3" "L4" "L6" "I1" "I2" "I3" "I4" "I5" "I6" "I7" "E1" "E2" "E5" "E9"
+        "M1" "M2" "M3" "M4" "A1" "A3" "T1" "X1";
+    AtRest: "E4" "E6" "D1" "R1";
+}
+
+impl Check {
+    /// What must hold, in a sentence.
+    #[must_use]
+    pub fn title(&self) -> &'static str {
+        let first = self.sql.lines().next().unwrap_or_default();
+        first.split_once(": ").map_or(first, |(_, title)| title)
+    }
+}
+
+/// Runs the checks of a scope on one snapshot of the database, so that they judge one state.
+///
+/// # Errors
+/// The database's.
+pub async fn run(pool: &PgPool, scope: Scope) -> Result<Vec<Outcome>, sqlx::Error> {
+    let wanted = ALL.iter().filter(|check| scope == Scope::AtRest || !check.at_rest);
+    let mut tx = store::begin(pool).await?;
+    let mut outcomes = Vec::new();
+    for check in wanted {
+        let (violations, sample) = store::violations(&mut tx, check.sql).await?;
+        outcomes.push(Outcome { code: check.code, title: check.title(), violations, sample });
+    }
+    tx.rollback().await?;
+    Ok(outcomes)
+}
+
+impl Outcome {
+    /// Whether nothing violates it.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.violations == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_statement_opens_with_its_code_and_what_must_hold() {
+        for check in ALL {
+            let head = format!("-- {}: ", check.code);
+            assert!(check.sql.starts_with(&head), "{}.sql must open with `{head}…`", check.code);
+            assert!(check.title().len() > 10, "{}", check.code);
+            assert!(!check.sql.contains(';'), "{}: one statement, no semicolon", check.code);
+        }
+    }
+
+    #[test]
+    fn every_file_is_listed_once() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/checks");
+        let mut files: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .collect();
+        let mut listed: Vec<String> =
+            ALL.iter().map(|check| format!("{}.sql", check.code)).collect();
+        files.sort();
+        listed.sort();
+
+        assert_eq!(files, listed);
+    }
+}

@@ -1,0 +1,40 @@
+-- E4: at rest, no event waits for its tick or for a consumer
+with newest as (
+    -- Through its text, so that the snapshot is unpacked once and not per row.
+    select n, snapshot::text::pg_snapshot as snapshot,
+        pg_snapshot_xmin(snapshot) as xmin
+    from outbox.tick
+    order by n desc
+    limit 1
+),
+shard as (
+    select distinct on (consumer, lane, shard)
+        consumer, name, topics, shards, lane, shard, tick, id
+    from outbox.position
+    join outbox.consumer using (consumer, generation)
+    order by consumer, lane, shard, n desc
+),
+place as (
+    select name, topics, shards, lane, shard, id,
+        here.snapshot as here, pg_snapshot_xmin(here.snapshot) as here_xmin,
+        before.snapshot as before, pg_snapshot_xmin(before.snapshot) as before_xmin
+    from shard
+    left join outbox.tick as here on here.n = shard.tick
+    left join outbox.tick as before on before.n = shard.tick - 1
+)
+select 'relay' as waits_for, event_id, topic
+from outbox.event
+where xid >= (select xmin from newest)
+    and not pg_visible_in_snapshot(xid, (select snapshot from newest))
+union all
+select name, event_id, topic
+from place
+join outbox.event
+    on event.lane = place.lane and event.part % shards = shard and topic = any (topics)
+where here is null
+    or (xid >= here_xmin and not pg_visible_in_snapshot(xid, here))
+    or (
+        event.id > place.id
+        and xid >= coalesce(before_xmin, xid)
+        and not coalesce(pg_visible_in_snapshot(xid, before), false)
+    )

@@ -1,0 +1,33 @@
+-- E5: each consumer went past each event of its topics once, up to where it stands
+with shard as (
+    select distinct on (consumer, lane, shard)
+        consumer, name, topics, shards, lane, shard, tick, id, passed
+    from outbox.position
+    join outbox.consumer using (consumer, generation)
+    order by consumer, lane, shard, n desc
+),
+place as (
+    select consumer, name, topics, shards, lane, shard, tick, id, passed,
+        here.snapshot as here, pg_snapshot_xmin(here.snapshot) as here_xmin,
+        before.snapshot as before, pg_snapshot_xmin(before.snapshot) as before_xmin
+    from shard
+    left join outbox.tick as here on here.n = shard.tick
+    left join outbox.tick as before on before.n = shard.tick - 1
+),
+counted as (
+    select consumer, place.lane, shard, count(*) as logged
+    from place
+    join outbox.event
+        on event.lane = place.lane and event.part % shards = shard and topic = any (topics)
+    where (xid < here_xmin or pg_visible_in_snapshot(xid, here))
+        and (
+            event.id <= place.id
+            or xid < before_xmin
+            or pg_visible_in_snapshot(xid, before)
+        )
+    group by consumer, place.lane, shard
+)
+select name, lane, shard, tick, id, passed, coalesce(logged, 0) as logged
+from place
+left join counted using (consumer, lane, shard)
+where passed <> coalesce(logged, 0) or here is null

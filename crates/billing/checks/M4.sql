@@ -1,0 +1,14 @@
+-- M4: each close was started once, and completed once for each time it ran
+select run_id, month, state, started, reopened, completed
+from billing.month_close
+left join (
+    select key as run_id,
+        count(*) filter (where topic = 'month_close.started') as started,
+        count(*) filter (where topic = 'month_close.reopened') as reopened,
+        count(*) filter (where topic = 'month_close.completed') as completed
+    from outbox.event
+    where topic like 'month_close.%'
+    group by key
+) as told using (run_id)
+where started is distinct from 1
+    or completed is distinct from reopened + (state = 'closed')::int

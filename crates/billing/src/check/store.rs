@@ -1,0 +1,30 @@
+//! How a check's statement is run.
+
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, PgTransaction, Row};
+
+use super::SAMPLE_MAX;
+
+/// One snapshot for all, memory for hash joins over millions of rows, and no compiler for them.
+const BEGIN: &str = "begin isolation level repeatable read, read only; \
+    set local jit = off; set local work_mem = '128MB'";
+
+pub(super) async fn begin(pool: &PgPool) -> Result<PgTransaction<'static>, sqlx::Error> {
+    pool.begin_with(BEGIN).await
+}
+
+/// How many rows violate a check, and the first of them.
+pub(super) async fn violations(
+    tx: &mut PgConnection,
+    check: &'static str,
+) -> Result<(i64, Vec<Value>), sqlx::Error> {
+    // The statement is a constant of this program; only its frame is made here.
+    let framed = AssertSqlSafe(format!(
+        "with violating as materialized (\n{check}\n)
+        select (select count(*) from violating), array(
+            select to_jsonb(violating) from violating limit {SAMPLE_MAX}
+        )"
+    ));
+    let row = sqlx::query(framed).fetch_one(tx).await?;
+    Ok((row.try_get(0)?, row.try_get(1)?))
+}
