@@ -46,15 +46,17 @@ create table outbox.event_default partition of outbox.event default;
 create table outbox.tick (
     n        bigint      primary key,
     snapshot pg_snapshot not null,
-    -- The sequence's last value, read before the snapshot was taken.
+    -- The sequence's last value, read before the snapshot was taken and before `xid` was assigned.
     sequence bigint      not null,
+    -- The transaction that cut the tick: whoever has a higher one drew its ids above `sequence`.
+    xid      xid8        not null default pg_current_xact_id(),
     -- No event that is invisible in `snapshot` has an id at or below it.
     floor    bigint      not null,
     events   bigint      not null,
     max_id   bigint      not null,
     at       timestamptz not null default clock_timestamp()
 );
-create index tick_by_xmax on outbox.tick (pg_snapshot_xmax(snapshot));
+create index tick_by_xid on outbox.tick (xid);
 insert into outbox.tick (n, snapshot, sequence, floor, events, max_id)
 values (0, pg_current_snapshot(), 0, 0, 0, 0);
 

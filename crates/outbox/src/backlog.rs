@@ -7,6 +7,9 @@ use crate::event::{Lane, LogPoint};
 use crate::tick::{self, Diff, Snapshot};
 use crate::transport::postgres;
 
+/// How many events are looked through at once.
+const PAGE: i64 = 2_000;
+
 /// An instant of the log, to count from.
 #[derive(Debug, Clone)]
 pub struct Mark {
@@ -37,7 +40,12 @@ impl Mark {
         let (newest, snapshot, _) = tick::newest(&mut conn).await?;
         drop(conn);
         let handled = handled(pool).await?;
-        Ok(Self { snapshot, floor: newest.floor, tick: newest.n, handled })
+        Ok(Self {
+            snapshot,
+            floor: newest.floor,
+            tick: newest.n,
+            handled,
+        })
     }
 
     /// Counts what happened since.
@@ -51,7 +59,11 @@ impl Mark {
         let appended = tick::content(&mut conn, &diff, self.floor).await?.events;
         drop(conn);
         let published = published_after(pool, self.tick).await?;
-        Ok(Since { appended, published, handled: handled(pool).await? - self.handled })
+        Ok(Since {
+            appended,
+            published,
+            handled: handled(pool).await? - self.handled,
+        })
     }
 }
 
@@ -152,7 +164,7 @@ async fn is_behind(pool: &PgPool, name: &str, lane: Lane) -> Result<bool, sqlx::
         return Ok(false);
     };
     let mut conn = pool.acquire().await?;
-    while let Some(page) = postgres::read(&mut conn, lane, after).await? {
+    while let Some(page) = postgres::read(&mut conn, lane, after, PAGE).await? {
         let unread = page.events.iter().any(|event| {
             shards.iter().any(|row| {
                 event.part % row.shards == row.shard

@@ -14,7 +14,10 @@ pub fn now() -> DateTime<Utc> {
 }
 
 /// Waits, for a loop that polls. Work that can be woken waits for its wake-up instead.
-#[expect(clippy::disallowed_methods, reason = "this is the place the others are sent to")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the place the others are sent to"
+)]
 pub async fn pause(time: std::time::Duration) {
     tokio::time::sleep(time).await;
 }

@@ -39,6 +39,6 @@ pub use event::{Event, Lane, LogPoint, NewEvent, PARTS, part_of};
 pub use guard::{GuardError, refuse_unsafe_server};
 pub use member::live_consumers;
 pub use migrate::{MIGRATOR, migrate, migrate_with};
-pub use relay::Relay;
+pub use relay::{Cut, Relay};
 pub use wake::Waker;
 pub use worker::{Worker, WorkerConfig};

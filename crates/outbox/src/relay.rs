@@ -166,7 +166,9 @@ struct Next<'a> {
 }
 
 /// An event invisible here has a transaction id at or above our xmin, and drew its own id after it.
-/// A tick whose xmax is at or below our xmin was taken before; its `sequence` therefore bounds them.
+/// The transaction that cut a tick got its id after it had read `sequence`; if that id is below our
+/// xmin, all those events were drawn above that `sequence`. The tick's own xmax would not do: it is
+/// one past the highest transaction that had ended, and a higher one may already have drawn ids.
 async fn floor(
     tx: &mut PgTransaction<'_>,
     newest: &Tick,
@@ -176,8 +178,8 @@ async fn floor(
         "
         -- relay: floor of the next tick
         select sequence from outbox.tick
-        where pg_snapshot_xmax(snapshot) <= $1::text::xid8
-        order by pg_snapshot_xmax(snapshot) desc
+        where xid < $1::text::xid8
+        order by xid desc
         limit 1
         ",
         current.xmin.to_string(),

@@ -25,12 +25,14 @@ const KEPT: usize = 8;
 
 /// Consecutive events of a lane.
 #[derive(Debug)]
-pub(crate) struct Page {
+pub struct Page {
     after: LogPoint,
-    pub(crate) to: LogPoint,
+    /// Where the page ends; the next begins after it.
+    pub to: LogPoint,
     /// Number and instant of each tick of the page.
     ticks: Vec<(i64, DateTime<Utc>)>,
-    pub(crate) events: Vec<Event>,
+    /// The events, in the log's order.
+    pub events: Vec<Event>,
 }
 
 impl Page {
@@ -71,7 +73,7 @@ impl Reader {
             return Ok(Some(Arc::clone(page)));
         }
         let mut conn = self.pool.acquire().await?;
-        let Some(page) = read(&mut conn, lane, after).await? else {
+        let Some(page) = read(&mut conn, lane, after, EVENTS).await? else {
             return Ok(None);
         };
         let page = Arc::new(page);
@@ -90,15 +92,20 @@ impl Reader {
     }
 }
 
-/// Reads one page after a point.
-pub(crate) async fn read(
+/// Reads what follows a point, or nothing when the log ends there: about `size` events of both lanes
+/// together, and then those of `lane`. What is read never depends on how it is cut into pages.
+///
+/// # Errors
+/// The database's.
+pub async fn read(
     conn: &mut PgConnection,
     lane: Lane,
     after: LogPoint,
+    size: i64,
 ) -> Result<Option<Page>, sqlx::Error> {
     // The first is the lower bound; a point in the middle of a tick needs the one before it.
     let ticks = tick::from(conn, (after.tick - 1).max(0), TICKS).await?;
-    let Some(span) = Span::after(&ticks, after) else {
+    let Some(span) = Span::after(&ticks, after, size) else {
         return Ok(None);
     };
     let diff = Diff::between(&span.lower.snapshot, &span.upper().snapshot);
@@ -127,25 +134,25 @@ struct Span<'a> {
 }
 
 impl<'a> Span<'a> {
-    fn after(ticks: &'a [Tick], after: LogPoint) -> Option<Self> {
+    fn after(ticks: &'a [Tick], after: LogPoint, size: i64) -> Option<Self> {
         let here = ticks.iter().position(|tick| tick.n == after.tick)?;
         if after.id < ticks[here].max_id {
             // In the middle of a giant tick.
             let lower = &ticks[here.checked_sub(1)?];
-            return Some(Self::inside(lower, &ticks[here..=here], after.id));
+            return Some(Self::inside(lower, &ticks[here..=here], after.id, size));
         }
         let lower = &ticks[here];
         let mut sum = 0;
         let fit = ticks[here + 1..].iter().take_while(|tick| {
             sum += tick.events;
-            sum <= EVENTS
+            sum <= size
         });
         match fit.count() {
             0 => {
                 let giant = ticks
                     .get(here + 1..here + 2)
                     .filter(|giant| !giant.is_empty())?;
-                Some(Self::inside(lower, giant, lower.floor))
+                Some(Self::inside(lower, giant, lower.floor, size))
             }
             n => {
                 let ticks = &ticks[here + 1..=here + n];
@@ -164,8 +171,8 @@ impl<'a> Span<'a> {
         }
     }
 
-    fn inside(lower: &'a Tick, giant: &'a [Tick], above_id: i64) -> Self {
-        let id = giant[0].max_id.min(above_id + EVENTS);
+    fn inside(lower: &'a Tick, giant: &'a [Tick], above_id: i64, size: i64) -> Self {
+        let id = giant[0].max_id.min(above_id + size);
         Self {
             lower,
             ticks: giant,

@@ -1,0 +1,6 @@
+//! The engine's promises, tried on a real server. Where a promise is about a race, the naive design
+//! is shown failing first.
+
+mod log;
+mod scene;
+mod ticks;

@@ -1,0 +1,27 @@
+-- A small shop, for the tests of the engine.
+create schema shop;
+
+create table shop.orders (
+    order_id     uuid primary key default gen_random_uuid(),
+    announced_by uuid not null,
+    announced_in xid8 not null default pg_current_xact_id()
+);
+
+-- What handlers did.
+create table shop.handled (
+    n        bigint generated always as identity primary key,
+    consumer text   not null,
+    worker   text   not null default current_setting('application_name'),
+    event_id uuid   not null,
+    key      uuid   not null,
+    tick     bigint not null,
+    id       bigint not null
+);
+
+-- What is sent to a carrier: the intent, and its answer.
+create table shop.parcel (
+    event_id uuid primary key,
+    key      uuid not null,
+    n        bigint generated always as identity,
+    answer   text
+);
