@@ -3,7 +3,7 @@
 //! Prints the connection URL and stays until its input ends (Ctrl-D), for a look with `psql` or to
 //! keep the server up between runs of other programs.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -13,6 +13,7 @@ use tracing::error;
 fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .with_target(false)
         .init();
     let Some(data_dir) = std::env::args_os().nth(1) else {

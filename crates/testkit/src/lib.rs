@@ -1,1 +1,15 @@
-//! TODO
+//! For tests: a database of one's own, and waiting without sleeping.
+//!
+//! All tests of a run share one private Postgres under the target directory. It is as durable as
+//! the one in production: a test must not pass because a setting was relaxed. `cargo xtask test`
+//! keeps it up for a whole run; under `cargo test` and `cargo nextest run` the tests that overlap
+//! share it, and the last one stops it.
+
+mod database;
+mod keeper;
+mod template;
+mod wait;
+
+pub use database::TestDb;
+pub use template::Template;
+pub use wait::until;

@@ -1,0 +1,184 @@
+//! The keeper of a test's database: a thread that creates it and waits to drop it.
+//!
+//! A thread with a runtime of its own, because a database is dropped while its test's runtime is
+//! blocked or unwinding. Its connection bears the database's name as long as the test lives: a
+//! database whose name nobody bears belonged to a test that was killed.
+
+use std::env;
+use std::panic;
+use std::path::PathBuf;
+use std::thread::{self, JoinHandle};
+
+use anyhow::{Context as _, Result, anyhow};
+use local_postgres::LocalPostgres;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
+use tokio::runtime;
+use tokio::sync::oneshot;
+
+use crate::template::Template;
+
+/// The cluster's folder in the target directory, which `cargo xtask test` holds, too.
+const CLUSTER: &str = "test-postgres";
+
+/// Any fixed number: one test at a time looks for leftovers.
+const SWEEP_LOCK: i64 = 0x0073_7765_6570;
+
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    /// Dropped when the test has ended.
+    alive: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<Result<()>>>,
+}
+
+impl Keeper {
+    /// Starts a keeper and returns with the URL of the database that it created.
+    pub(crate) async fn employ(
+        template: Template,
+        make: impl AsyncFnOnce(PgPool) -> Result<()> + Send + 'static,
+    ) -> Result<(Self, String)> {
+        let (ready, url) = oneshot::channel();
+        let (alive, end) = oneshot::channel();
+        let mut keeper = Self {
+            alive: Some(alive),
+            thread: Some(thread::spawn(move || keep(&template, make, ready, end))),
+        };
+        match url.await {
+            Ok(url) => Ok((keeper, url)),
+            // It ended before it was ready, and knows why.
+            Err(_) => Err(match keeper.dismiss() {
+                Err(err) => err,
+                Ok(()) => anyhow!("the keeper of the test's database left without a word"),
+            }),
+        }
+    }
+
+    /// Has the database dropped.
+    fn dismiss(&mut self) -> Result<()> {
+        drop(self.alive.take());
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(outcome)) => outcome,
+            Some(Err(panicked)) => panic::resume_unwind(panicked),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            // A second panic would abort the run and hide the first. Closing the channel is enough
+            // for the keeper to do its work; the wait is for its end.
+            drop(self.alive.take());
+            if let Some(Err(_) | Ok(Err(_))) = self.thread.take().map(JoinHandle::join) {
+                eprintln!("The test's database stays until the next test starts.");
+            }
+            return;
+        }
+        if let Err(err) = self.dismiss() {
+            panic!("the test's database could not be dropped: {err:#}");
+        }
+    }
+}
+
+fn keep(
+    template: &Template,
+    make: impl AsyncFnOnce(PgPool) -> Result<()>,
+    ready: oneshot::Sender<String>,
+    end: oneshot::Receiver<()>,
+) -> Result<()> {
+    let postgres = LocalPostgres::start(&cluster()?)?;
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut admin = PgConnection::connect(&postgres.url()).await?;
+        sweep(&mut admin)
+            .await
+            .context("could not remove leftovers")?;
+        let name = take_a_name(&mut admin).await?;
+        template.copy(&mut admin, &postgres, &name, make).await?;
+        // A test that is gone already, and one that ends, say the same: drop it.
+        if ready.send(postgres.url_of(&name)).is_ok() {
+            end.await.unwrap_or(());
+        }
+        drop_database(&mut admin, &name).await?;
+        admin.close().await?;
+        Ok::<(), anyhow::Error>(())
+    })?;
+    Ok(postgres.stop()?)
+}
+
+/// A name that no other test of this cluster ever had, borne by the connection from now on.
+async fn take_a_name(admin: &mut PgConnection) -> Result<String> {
+    let name: String = sqlx::query_scalar(
+        "-- testkit: name
+        select format('test_%s_%s', pid, (extract(epoch from backend_start) * 1000000)::bigint)
+        from pg_stat_activity
+        where pid = pg_backend_pid()",
+    )
+    .fetch_one(&mut *admin)
+    .await?;
+    sqlx::query("-- testkit: bear the name\nselect set_config('application_name', $1, false)")
+        .bind(&name)
+        .execute(admin)
+        .await?;
+    Ok(name)
+}
+
+/// Drops the databases of tests that were killed.
+async fn sweep(admin: &mut PgConnection) -> Result<()> {
+    let ours: bool = sqlx::query_scalar("select pg_try_advisory_lock($1)")
+        .bind(SWEEP_LOCK)
+        .fetch_one(&mut *admin)
+        .await?;
+    if !ours {
+        return Ok(());
+    }
+    let leftovers: Vec<String> = sqlx::query_scalar(
+        r"-- testkit: leftovers
+        select datname
+        from pg_database
+        where datname like 'test\_%'
+          and not exists (
+              select
+              from pg_stat_activity as living
+              where living.application_name = pg_database.datname
+          )",
+    )
+    .fetch_all(&mut *admin)
+    .await?;
+    for name in leftovers {
+        drop_database(admin, &name).await?;
+    }
+    sqlx::query("select pg_advisory_unlock($1)")
+        .bind(SWEEP_LOCK)
+        .execute(admin)
+        .await?;
+    Ok(())
+}
+
+/// Drops a database together with the connections to it.
+pub(crate) async fn drop_database(admin: &mut PgConnection, name: &str) -> Result<()> {
+    run(
+        admin,
+        format!(r#"drop database if exists "{name}" with (force)"#),
+    )
+    .await
+}
+
+/// Runs a statement that takes names, which cannot be parameters. The names are ours.
+pub(crate) async fn run(admin: &mut PgConnection, sql: String) -> Result<()> {
+    let ran = sqlx::query(AssertSqlSafe(sql.clone())).execute(admin).await;
+    ran.with_context(|| format!("could not {sql}"))?;
+    Ok(())
+}
+
+fn cluster() -> Result<PathBuf> {
+    let program = env::current_exe()?;
+    // Cargo marks its target directory with this file.
+    let target = program
+        .ancestors()
+        .find(|folder| folder.join("CACHEDIR.TAG").exists())
+        .context("a test's program lies outside of Cargo's target directory")?;
+    Ok(target.join(CLUSTER))
+}
