@@ -19,8 +19,8 @@ pub enum StartError {
     },
     /// Server programs were found, but only old ones.
     #[error(
-        "Postgres {MIN_MAJOR} or newer is needed, but this machine has {found}: run `{install}` (or \
-         `just setup`), or set BILLING_DATABASE_URL to a newer server"
+        "Postgres {MIN_MAJOR} or newer is needed, but this machine has {found}: run `{install}` \
+         (or `just setup`), or set BILLING_DATABASE_URL to a newer server"
     )]
     TooOld {
         /// The versions found and where.
@@ -64,8 +64,8 @@ pub enum StartError {
     },
     /// The folder for the socket exists and is not ours, or could be changed by others.
     #[error(
-        "the folder {path} for the database's socket cannot be trusted: {reason}; find out who made \
-         it, remove it, and start again"
+        "the folder {path} for the database's socket cannot be trusted: {reason}; find out who \
+         made it, remove it, and start again"
     )]
     SocketFolder {
         /// The folder.
@@ -75,8 +75,8 @@ pub enum StartError {
     },
     /// A server runs but does not answer at its socket.
     #[error(
-        "Postgres runs but nobody can reach its socket in {folder} ({source}): stop every program \
-         that uses this data directory and start again"
+        "Postgres runs but nobody can reach its socket in {folder}: stop every program that uses \
+         this data directory and start again"
     )]
     Unreachable {
         /// The socket's folder.
@@ -153,7 +153,7 @@ pub enum StopError {
         seconds: u64,
     },
     /// The account that runs the server could not be determined.
-    #[error("cannot act as the account that runs Postgres: {0}")]
+    #[error("cannot act as the account that runs Postgres")]
     Account(#[source] Box<StartError>),
     /// A file operation failed.
     #[error(transparent)]
@@ -162,7 +162,7 @@ pub enum StopError {
 
 /// A failed file operation: which, on what, and the system's answer.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} {path}: {source}")]
+#[error("cannot {action} {path}")]
 pub struct FileError {
     action: &'static str,
     path: PathBuf,

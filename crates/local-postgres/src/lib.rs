@@ -25,6 +25,7 @@ mod place;
 mod settings;
 mod socket;
 
+use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use tracing::{error, info};
@@ -115,7 +116,10 @@ impl LocalPostgres {
 impl Drop for LocalPostgres {
     fn drop(&mut self) {
         if let Err(err) = self.leave() {
-            error!("Postgres in {} may still run: {err}", self.place);
+            error!(
+                error = &err as &dyn Error,
+                "Postgres in {} may still run", self.place
+            );
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Prints the connection URL and stays until its input ends (Ctrl-D), for a look with `psql` or to
 //! keep the server up between runs of other programs.
 
+use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -20,24 +21,19 @@ fn main() -> ExitCode {
         error!("usage: local-postgres <data directory>");
         return ExitCode::FAILURE;
     };
-    let postgres = match LocalPostgres::start(Path::new(&data_dir)) {
-        Ok(postgres) => postgres,
-        Err(err) => {
-            error!("{err}");
-            return ExitCode::FAILURE;
-        }
-    };
-    match show_and_wait(&postgres.url()) {
+    match hold(Path::new(&data_dir)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
-            error!("cannot talk to the terminal: {err}");
+            error!(error = &*err, "The database cannot be held");
             ExitCode::FAILURE
         }
     }
 }
 
-fn show_and_wait(url: &str) -> io::Result<()> {
-    writeln!(io::stdout(), "{url}")?;
+fn hold(data_dir: &Path) -> Result<(), Box<dyn Error>> {
+    let postgres = LocalPostgres::start(data_dir)?;
+    writeln!(io::stdout(), "{}", postgres.url())?;
     io::copy(&mut io::stdin(), &mut io::sink())?;
+    postgres.stop()?;
     Ok(())
 }

@@ -23,10 +23,10 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) fn new() -> Self {
-        Self::with_data_dir("data")
+        Self::named("data")
     }
 
-    pub(crate) fn with_data_dir(name: &str) -> Self {
+    pub(crate) fn named(name: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         open_to_all(folder.path());
         let data_dir = folder.path().join(name);

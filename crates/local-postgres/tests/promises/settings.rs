@@ -77,7 +77,7 @@ async fn passwords_and_files_are_for_their_owner_alone() {
 #[tokio::test]
 async fn a_long_data_directory_with_odd_characters_works() {
     let long = format!("it's \"$HOME\" `x`, 100% \\ {}/{0}", "l".repeat(120));
-    let scene = Scene::with_data_dir(&long);
+    let scene = Scene::named(&long);
     assert!(scene.data_dir.as_os_str().len() > 200);
 
     let postgres = scene.start();
