@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use csv::{ByteRecord, Reader, ReaderBuilder};
+use csv::{ByteRecord, Reader, ReaderBuilder, Terminator};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::task::JoinHandle;
 
@@ -96,7 +96,7 @@ struct Rows {
     reader: Reader<Bounded>,
     record: ByteRecord,
     layout: Layout,
-    limit: Rc<Cell<u64>>,
+    meter: Rc<Meter>,
     bytes_total: u64,
 }
 
@@ -108,17 +108,24 @@ impl Rows {
         if about.is_dir() {
             return Err(ImportError::Directory(path.to_owned()));
         }
-        let limit = Rc::new(Cell::new(ROW_BYTES_MAX));
+        let meter = Rc::new(Meter {
+            limit: Cell::new(ROW_BYTES_MAX),
+            ..Meter::default()
+        });
         let bounded = Bounded {
             file,
-            taken: 0,
-            limit: Rc::clone(&limit),
+            meter: Rc::clone(&meter),
         };
-        // Flexible, because rows of a wrong length are ours to name.
-        let mut reader = ReaderBuilder::new().flexible(true).from_reader(bounded);
+        // Flexible, because rows of a wrong length are ours to name. A carriage return before the
+        // line feed stays in the last field, where it is trimmed: taken for an end of its own, it
+        // would shift the count of lines.
+        let mut reader = ReaderBuilder::new()
+            .flexible(true)
+            .terminator(Terminator::Any(b'\n'))
+            .from_reader(bounded);
         let header = reader
             .byte_headers()
-            .map_err(|err| unreadable(err.into()))?;
+            .map_err(|err| unreadable(cause(err)))?;
         let layout = layout(header, path)?;
         let (path, record, bytes_total) = (path.to_owned(), ByteRecord::new(), about.len());
         Ok(Self {
@@ -126,7 +133,7 @@ impl Rows {
             reader,
             record,
             layout,
-            limit,
+            meter,
             bytes_total,
         })
     }
@@ -152,19 +159,38 @@ impl Rows {
     }
 
     fn row(&mut self) -> Result<Option<Result<Row, BadRow>>, ImportError> {
-        let at = self.reader.position().clone();
-        self.limit.set(at.byte() + ROW_BYTES_MAX);
-        match self.reader.read_byte_record(&mut self.record) {
-            Ok(false) => Ok(None),
-            Ok(true) => {
-                let line = self
-                    .record
-                    .position()
-                    .map_or(at.line(), csv::Position::line);
-                Ok(Some(Row::parse(&self.record, line, &self.layout)))
+        loop {
+            let at = self.reader.position().clone();
+            self.meter.limit.set(at.byte() + ROW_BYTES_MAX);
+            match self.reader.read_byte_record(&mut self.record) {
+                Ok(false) => return Ok(None),
+                Ok(true) if self.is_blank() => {}
+                Ok(true) => {
+                    return Ok(Some(Row::parse(&self.record, self.line(), &self.layout)));
+                }
+                Err(err) => return Err(self.broken(at.line(), cause(err))),
             }
-            Err(err) => Err(self.broken(at.line(), err.into())),
         }
+    }
+
+    /// A line with nothing but a carriage return; the reader itself passes over empty ones.
+    fn is_blank(&self) -> bool {
+        self.record.len() == 1 && self.record[0].trim_ascii().is_empty()
+    }
+
+    /// The line on which the row begins that was just read: counted back from where it ended, since
+    /// the reader says where it began before it passed over empty lines.
+    fn line(&self) -> u64 {
+        let end = self.reader.position();
+        let within = self
+            .record
+            .as_slice()
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count();
+        let at_end_of_file = end.byte() == self.meter.taken.get();
+        let is_terminated = !at_end_of_file || self.meter.last.get() == b'\n';
+        end.line() - within as u64 - u64::from(is_terminated)
     }
 
     fn broken(&self, line: u64, err: io::Error) -> ImportError {
@@ -180,6 +206,14 @@ impl Rows {
     }
 }
 
+/// What went wrong below the reader of CSV.
+fn cause(err: csv::Error) -> io::Error {
+    match err.into_kind() {
+        csv::ErrorKind::Io(err) => err,
+        other => io::Error::other(format!("{other:?}")),
+    }
+}
+
 fn layout(header: &ByteRecord, path: &Path) -> Result<Layout, ImportError> {
     if header.is_empty() {
         return Err(ImportError::Empty(path.to_owned()));
@@ -190,20 +224,32 @@ fn layout(header: &ByteRecord, path: &Path) -> Result<Layout, ImportError> {
     })
 }
 
-/// A file that is read up to a limit, which moves on with each row.
+/// What is known of the bytes that were taken from the file.
+#[derive(Default)]
+struct Meter {
+    taken: Cell<u64>,
+    last: Cell<u8>,
+    /// How many may be taken; it moves on with each row.
+    limit: Cell<u64>,
+}
+
+/// A file that is read up to a limit.
 struct Bounded {
     file: File,
-    taken: u64,
-    limit: Rc<Cell<u64>>,
+    meter: Rc<Meter>,
 }
 
 impl Read for Bounded {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.taken > self.limit.get() {
+        let taken = self.meter.taken.get();
+        if taken > self.meter.limit.get() {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         let read = self.file.read(buffer)?;
-        self.taken += read as u64;
+        self.meter.taken.set(taken + read as u64);
+        if let Some(last) = buffer[..read].last() {
+            self.meter.last.set(*last);
+        }
         Ok(read)
     }
 }
