@@ -5,11 +5,11 @@
 //! database whose name nobody bears belonged to a test that was killed.
 
 use std::env;
-use std::panic;
 use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use local_postgres::LocalPostgres;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use tokio::runtime;
@@ -20,14 +20,31 @@ use crate::template::Template;
 /// The cluster's folder in the target directory, which `cargo xtask test` holds, too.
 const CLUSTER: &str = "test-postgres";
 
+const POLL: Duration = Duration::from_millis(2);
+
 /// Any fixed number: one test at a time looks for leftovers.
 const SWEEP_LOCK: i64 = 0x0073_7765_6570;
+
+/// How long the end of a test waits for its database to go; longer ones go in the background.
+///
+/// `drop database` waits for every client of the cluster that is just logging in, and such a client
+/// may live in the very runtime that our waiting blocks. Postgres finishes the statement even if
+/// this process ends first.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(crate) struct Keeper {
     /// Dropped when the test has ended.
     alive: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<()>>>,
+    /// Our share in the cluster. Not the thread's: one that never ends must not keep it up.
+    _postgres: LocalPostgres,
+}
+
+/// What a keeper hands over when the database is there.
+struct Ready {
+    postgres: LocalPostgres,
+    url: String,
 }
 
 impl Keeper {
@@ -36,54 +53,62 @@ impl Keeper {
         template: Template,
         make: impl AsyncFnOnce(PgPool) -> Result<()> + Send + 'static,
     ) -> Result<(Self, String)> {
-        let (ready, url) = oneshot::channel();
+        let (tell, told) = oneshot::channel();
         let (alive, end) = oneshot::channel();
-        let mut keeper = Self {
-            alive: Some(alive),
-            thread: Some(thread::spawn(move || keep(&template, make, ready, end))),
-        };
-        match url.await {
-            Ok(url) => Ok((keeper, url)),
+        let thread = thread::spawn(move || keep(&template, make, tell, end));
+        let Ok(Ready { postgres, url }) = told.await else {
             // It ended before it was ready, and knows why.
-            Err(_) => Err(match keeper.dismiss() {
-                Err(err) => err,
-                Ok(()) => anyhow!("the keeper of the test's database left without a word"),
-            }),
-        }
+            outcome(thread)?;
+            bail!("the keeper of the test's database left without a word");
+        };
+        let keeper = Self {
+            alive: Some(alive),
+            thread: Some(thread),
+            _postgres: postgres,
+        };
+        Ok((keeper, url))
     }
 
-    /// Has the database dropped.
+    /// Has the database dropped, and tells what went wrong unless it takes too long.
     fn dismiss(&mut self) -> Result<()> {
         drop(self.alive.take());
-        match self.thread.take().map(JoinHandle::join) {
-            Some(Ok(outcome)) => outcome,
-            Some(Err(panicked)) => panic::resume_unwind(panicked),
-            None => Ok(()),
+        let Some(thread) = self.thread.take() else {
+            return Ok(());
+        };
+        let dismissed = Instant::now();
+        while !thread.is_finished() {
+            if dismissed.elapsed() > FAREWELL {
+                return Ok(());
+            }
+            thread::sleep(POLL);
         }
+        outcome(thread)
     }
 }
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        if thread::panicking() {
-            // A second panic would abort the run and hide the first. Closing the channel is enough
-            // for the keeper to do its work; the wait is for its end.
-            drop(self.alive.take());
-            if let Some(Err(_) | Ok(Err(_))) = self.thread.take().map(JoinHandle::join) {
-                eprintln!("The test's database stays until the next test starts.");
-            }
+        let Err(err) = self.dismiss() else {
             return;
-        }
-        if let Err(err) = self.dismiss() {
-            panic!("the test's database could not be dropped: {err:#}");
-        }
+        };
+        // A second panic would abort the run and hide the first.
+        assert!(
+            thread::panicking(),
+            "the test's database could not be dropped: {err:#}"
+        );
+        eprintln!("The test's database could not be dropped: {err:#}");
     }
+}
+
+fn outcome(thread: JoinHandle<Result<()>>) -> Result<()> {
+    let outcome = thread.join();
+    outcome.unwrap_or_else(|_| Err(anyhow!("the keeper of the test's database panicked")))
 }
 
 fn keep(
     template: &Template,
     make: impl AsyncFnOnce(PgPool) -> Result<()>,
-    ready: oneshot::Sender<String>,
+    tell: oneshot::Sender<Ready>,
     end: oneshot::Receiver<()>,
 ) -> Result<()> {
     let postgres = LocalPostgres::start(&cluster()?)?;
@@ -97,15 +122,16 @@ fn keep(
             .context("could not remove leftovers")?;
         let name = take_a_name(&mut admin).await?;
         template.copy(&mut admin, &postgres, &name, make).await?;
-        // A test that is gone already, and one that ends, say the same: drop it.
-        if ready.send(postgres.url_of(&name)).is_ok() {
+        let url = postgres.url_of(&name);
+        // Comes back, with our share in the cluster, when the test is gone already.
+        let unwanted = tell.send(Ready { postgres, url }).err();
+        if unwanted.is_none() {
             end.await.unwrap_or(());
         }
         drop_database(&mut admin, &name).await?;
         admin.close().await?;
-        Ok::<(), anyhow::Error>(())
-    })?;
-    Ok(postgres.stop()?)
+        Ok(())
+    })
 }
 
 /// A name that no other test of this cluster ever had, borne by the connection from now on.

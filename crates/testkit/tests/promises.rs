@@ -2,13 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use sqlx::{AssertSqlSafe, PgPool};
 use testkit::{Template, TestDb, until};
+
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A template that no earlier run has made.
 fn template(set: &'static str) -> Template {
@@ -41,6 +45,14 @@ async fn exists(db: &TestDb, database: &str) -> bool {
         .unwrap()
 }
 
+/// At once, unless another test logs in just now.
+async fn until_gone(witness: &TestDb, database: &str) {
+    let gone = until("the database to go", PATIENCE, async || {
+        (!exists(witness, database).await).then_some(())
+    });
+    gone.await.unwrap();
+}
+
 fn name_of(db: &TestDb) -> String {
     db.url().rsplit_once('/').unwrap().1.to_owned()
 }
@@ -65,7 +77,7 @@ async fn the_database_goes_with_its_test_even_while_it_is_in_use() {
     assert!(exists(&witness, &name).await);
     drop(db);
 
-    assert!(!exists(&witness, &name).await);
+    until_gone(&witness, &name).await;
 }
 
 #[tokio::test]
@@ -80,7 +92,40 @@ async fn the_database_goes_when_its_test_panics() {
     });
 
     assert!(test.await.unwrap_err().is_panic());
-    assert!(!exists(&witness, &told.recv().unwrap()).await);
+    until_gone(&witness, &told.recv().unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_client_that_never_finishes_to_log_in_does_not_hold_up_the_end_of_a_test() {
+    let witness = plain().await;
+    let db = plain().await;
+    let name = name_of(&db);
+    let client = half_logged_in(&db, &name);
+
+    let ended = Instant::now();
+    drop(db);
+    let waited = ended.elapsed();
+
+    // The control: it is the client that the database waits for.
+    let still_there = exists(&witness, &name).await;
+    drop(client);
+    until_gone(&witness, &name).await;
+    assert!(still_there);
+    assert!(waited < Duration::from_secs(5), "{waited:?}");
+}
+
+/// Asks for a log-in and does not answer when it is asked for the password.
+fn half_logged_in(db: &TestDb, database: &str) -> UnixStream {
+    let options = db.pool.connect_options();
+    let socket = options.get_socket().unwrap().join(".s.PGSQL.5432");
+    let mut client = UnixStream::connect(socket).unwrap();
+    let words = format!("user\0billing\0database\0{database}\0\0");
+    let length = u32::try_from(words.len() + 8).unwrap().to_be_bytes();
+    let version = 0x0003_0000_u32.to_be_bytes();
+    let hello = [&length[..], &version, words.as_bytes()].concat();
+    client.write_all(&hello).unwrap();
+    client.read_exact(&mut [0]).unwrap();
+    client
 }
 
 #[tokio::test]
@@ -90,7 +135,7 @@ async fn leftovers_of_killed_tests_go_and_living_tests_keep_theirs() {
     run(&living, &format!("create database {leftover}")).await;
 
     // Others may be sweeping at this moment, and one of them is enough.
-    let swept = until("the leftover to go", Duration::from_secs(30), async || {
+    let swept = until("the leftover to go", PATIENCE, async || {
         drop(plain().await);
         (!exists(&living, &leftover).await).then_some(())
     });
@@ -187,7 +232,7 @@ async fn tests_are_as_durable_as_production() {
 async fn a_wait_ends_as_soon_as_there_is_something() {
     let mut looks = 0;
 
-    let found = until("the third look", Duration::from_secs(30), async || {
+    let found = until("the third look", PATIENCE, async || {
         looks += 1;
         (looks == 3).then_some("found")
     });
