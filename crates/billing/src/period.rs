@@ -3,7 +3,7 @@
 //! Usage of a month joins that month's period while it is open. Once it is closed, or for a month
 //! before the account's first one, usage joins the lowest open period after it: nothing is dropped.
 //! Whoever adds usage holds its period FOR SHARE, and a close holds it FOR UPDATE, so a sum does not
-//! change once it was billed.
+//! change once it was billed. Both lock the accounts first, then the periods, in order.
 //!
 //! Owns `billing.period`. Reads `billing.account`.
 
@@ -87,6 +87,16 @@ pub async fn ensure_open(
     if let Some((_, date)) = wanted.iter().find(|(_, date)| !is_month(*date)) {
         return Err(PeriodError::NotAMonth(*date));
     }
+    let accounts: BTreeSet<AccountId> = wanted.iter().map(|(account_id, _)| *account_id).collect();
+    // The rows of usage will want these locks for their foreign keys: taken after the period's, they
+    // would meet a close that holds the account and waits for the period.
+    let standing = store::hold_accounts(tx, &accounts).await?;
+    if let Some(unknown) = accounts
+        .iter()
+        .find(|account_id| !standing.contains(*account_id))
+    {
+        return Err(PeriodError::UnknownAccount(*unknown));
+    }
     let mut missing = wanted.clone();
     let mut held = BTreeMap::new();
     for _ in 0..ATTEMPTS_MAX {
@@ -138,9 +148,6 @@ async fn hold(
 async fn create(tx: &mut UnitOfWork, wanted: &BTreeSet<AccountMonth>) -> Result<(), PeriodError> {
     let ids: BTreeSet<AccountId> = wanted.iter().map(|(account_id, _)| *account_id).collect();
     let mut accounts = store::lock_accounts(tx, &ids).await?;
-    if let Some(unknown) = ids.iter().find(|id| !accounts.contains_key(*id)) {
-        return Err(PeriodError::UnknownAccount(*unknown));
-    }
     store::read_last(tx, &mut accounts).await?;
     // Found again under the lock: the rival that we waited for may have created it.
     let found = store::find_open(tx, wanted).await?;

@@ -45,6 +45,28 @@ pub(super) async fn find_open(
         .collect())
 }
 
+/// Locks the accounts as a foreign key to them does, in order, and tells which of them exist.
+pub(super) async fn hold_accounts(
+    connection: &mut PgConnection,
+    ids: &BTreeSet<AccountId>,
+) -> Result<BTreeSet<AccountId>, sqlx::Error> {
+    let ids: Vec<Uuid> = ids.iter().copied().map(Uuid::from).collect();
+    let standing = sqlx::query_scalar!(
+        r#"
+        -- period: hold the accounts
+        select account_id
+        from billing.account
+        where account_id = any($1)
+        order by account_id
+        for key share
+        "#,
+        &ids,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(standing.into_iter().map(AccountId::from).collect())
+}
+
 /// Locks the periods FOR SHARE, in order, and tells which of them are open under the lock.
 pub(super) async fn hold_open(
     connection: &mut PgConnection,

@@ -1,8 +1,10 @@
 //! Which period usage joins, also when others create and close periods at the same time.
 
+use billing::ids::AccountId;
 use billing::period::{self, PeriodError};
+use billing::usage;
 
-use super::world::{World, close_within, day, wanted};
+use super::world::{World, close_within, day, usage as usage_of, wanted};
 
 #[tokio::test]
 async fn months_are_created_as_they_are_used_and_tile() {
@@ -136,6 +138,68 @@ async fn a_close_waits_for_the_usage_that_is_being_added() {
     sqlx::raw_sql(lock).execute(&world.db.pool).await.unwrap();
 }
 
+/// The account of each open period together with the period, as the month close takes them.
+const LOCK_BOTH: &str = "select 1 from billing.account join billing.period using (account_id)
+    for update of account, period";
+
+#[tokio::test]
+async fn a_close_and_usage_do_not_wait_for_each_other_in_a_circle() {
+    let world = World::new().await;
+    let customer = world.customer().await;
+    let mut tx = world.begin().await;
+    usage::record(&mut tx, &[usage_of(customer, "a", "2024-09-01")])
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+
+    let mut tx = world.begin().await;
+    period::ensure_open(&mut tx, &wanted(customer.0, &["2024-09-01"]))
+        .await
+        .unwrap();
+    let add = async {
+        world.somebody_waits().await;
+        usage::record(&mut tx, &[usage_of(customer, "b", "2024-09-01")])
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+    };
+    let (closed, ()) = tokio::join!(sqlx::raw_sql(LOCK_BOTH).execute(&world.db.pool), add);
+
+    closed.unwrap();
+}
+
+/// The control: usage that took the period's lock alone, and the account's with its rows.
+#[tokio::test]
+async fn locks_in_another_order_are_a_deadlock() {
+    let world = World::new().await;
+    let (account, _) = world.customer().await;
+    let mut tx = world.begin().await;
+    period::ensure_open(&mut tx, &wanted(account, &["2024-09-01"]))
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+
+    let mut tx = world.db.pool.begin().await.unwrap();
+    sqlx::raw_sql("select 1 from billing.period for share")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    let add = async {
+        world.somebody_waits().await;
+        let lock = sqlx::raw_sql("select 1 from billing.account for key share");
+        let locked = lock.execute(&mut *tx).await;
+        tx.rollback().await.unwrap();
+        locked
+    };
+    let (closed, added) = tokio::join!(sqlx::raw_sql(LOCK_BOTH).execute(&world.db.pool), add);
+
+    let refused = closed.err().or(added.err()).unwrap();
+    assert_eq!(
+        refused.as_database_error().unwrap().code().unwrap(),
+        "40P01"
+    );
+}
+
 #[tokio::test]
 async fn a_mistyped_year_creates_nothing() {
     let world = World::new().await;
@@ -147,6 +211,9 @@ async fn a_mistyped_year_creates_nothing() {
     assert!(matches!(refused, Err(PeriodError::TooFar { .. })));
     let refused = period::ensure_open(&mut tx, &wanted(account, &["0024-09-01"])).await;
     assert!(matches!(refused, Err(PeriodError::NotAMonth(_))));
+    let stranger = AccountId::new();
+    let refused = period::ensure_open(&mut tx, &wanted(stranger, &["2024-09-01"])).await;
+    assert!(matches!(refused, Err(PeriodError::UnknownAccount(id)) if id == stranger));
     tx.commit().await.unwrap();
 
     assert_eq!(world.count("billing.period").await, 0);
