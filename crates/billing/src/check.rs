@@ -10,10 +10,10 @@ mod store;
 
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 /// How many violating rows an outcome shows.
-pub const SAMPLE_MAX: usize = 10;
+pub const ROWS_MAX: usize = 10;
 
 /// Something that must hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +43,8 @@ pub struct Outcome {
     pub title: &'static str,
     /// How many rows violate it.
     pub violations: i64,
-    /// The first of them, at most [`SAMPLE_MAX`].
-    pub sample: Vec<Value>,
+    /// The first of them, at most [`ROWS_MAX`].
+    pub rows: Vec<Value>,
 }
 
 macro_rules! checks {
@@ -78,14 +78,30 @@ impl Check {
 /// # Errors
 /// The database's.
 pub async fn run(pool: &PgPool, scope: Scope) -> Result<Vec<Outcome>, sqlx::Error> {
-    let wanted = ALL.iter().filter(|check| scope == Scope::AtRest || !check.at_rest);
     let mut tx = store::begin(pool).await?;
-    let mut outcomes = Vec::new();
-    for check in wanted {
-        let (violations, sample) = store::violations(&mut tx, check.sql).await?;
-        outcomes.push(Outcome { code: check.code, title: check.title(), violations, sample });
-    }
+    let outcomes = run_in(&mut tx, scope).await?;
     tx.rollback().await?;
+    Ok(outcomes)
+}
+
+/// Runs the checks of a scope as a transaction sees the database.
+///
+/// # Errors
+/// The database's.
+pub async fn run_in(conn: &mut PgConnection, scope: Scope) -> Result<Vec<Outcome>, sqlx::Error> {
+    let mut outcomes = Vec::new();
+    for check in ALL
+        .iter()
+        .filter(|check| scope == Scope::AtRest || !check.at_rest)
+    {
+        let (violations, rows) = store::violations(conn, check.sql).await?;
+        outcomes.push(Outcome {
+            code: check.code,
+            title: check.title(),
+            violations,
+            rows,
+        });
+    }
     Ok(outcomes)
 }
 
@@ -105,9 +121,17 @@ mod tests {
     fn every_statement_opens_with_its_code_and_what_must_hold() {
         for check in ALL {
             let head = format!("-- {}: ", check.code);
-            assert!(check.sql.starts_with(&head), "{}.sql must open with `{head}…`", check.code);
+            assert!(
+                check.sql.starts_with(&head),
+                "{}.sql must open with `{head}…`",
+                check.code
+            );
             assert!(check.title().len() > 10, "{}", check.code);
-            assert!(!check.sql.contains(';'), "{}: one statement, no semicolon", check.code);
+            assert!(
+                !check.sql.contains(';'),
+                "{}: one statement, no semicolon",
+                check.code
+            );
         }
     }
 
@@ -118,8 +142,10 @@ mod tests {
             .unwrap()
             .map(|file| file.unwrap().file_name().into_string().unwrap())
             .collect();
-        let mut listed: Vec<String> =
-            ALL.iter().map(|check| format!("{}.sql", check.code)).collect();
+        let mut listed: Vec<String> = ALL
+            .iter()
+            .map(|check| format!("{}.sql", check.code))
+            .collect();
         files.sort();
         listed.sort();
 

@@ -54,8 +54,8 @@ pub struct Header {
 
 /// The sum of a period's usage at one price and of one month.
 ///
-/// Model, currency and numbers are as the tables write them: what cannot be understood has to become
-/// an exception of its account, and not an error of the statement that reads five hundred others.
+/// Model, currency and numbers are as the tables write them: what cannot be understood has to
+/// become an exception of its account, and not an error of the statement that reads hundreds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sum {
     /// The price.
@@ -117,7 +117,14 @@ impl Line {
     /// The multiplication that made the line, as text.
     #[must_use]
     pub fn explain(&self) -> String {
-        let Self { exact, amount, quantity, unit, usage_events, .. } = self;
+        let Self {
+            exact,
+            amount,
+            quantity,
+            unit,
+            usage_events,
+            ..
+        } = self;
         let currency = amount.currency();
         match self.unit_price {
             Some(rate) => format!("{quantity} {unit} × {rate} {currency} = {exact} → {amount}"),
@@ -158,6 +165,10 @@ struct Numbered {
 impl Numbered {
     /// Nothing is due of a total of zero or less, so it is paid when it is finalized.
     fn state(&self) -> &'static str {
-        if self.draft.total.minor() > 0 { "finalized" } else { "paid" }
+        if self.draft.total.minor() > 0 {
+            "finalized"
+        } else {
+            "paid"
+        }
     }
 }

@@ -103,7 +103,11 @@ pub async fn post_all(
         check(transfer)?;
         rows.push(transfer, TransferId::new());
     }
-    if transfers.is_empty() { Ok(0) } else { Ok(store::post(tx, &rows, at).await?) }
+    if transfers.is_empty() {
+        Ok(0)
+    } else {
+        Ok(store::post(tx, &rows, at).await?)
+    }
 }
 
 fn check(transfer: &NewTransfer) -> Result<(), PostError> {
@@ -139,18 +143,36 @@ mod tests {
     #[test]
     fn a_transfer_moves_a_positive_amount_between_two_books() {
         assert!(check(&transfer(1)).is_ok());
-        assert!(matches!(check(&transfer(0)), Err(PostError::NothingMoves(_))));
-        assert!(matches!(check(&transfer(-1)), Err(PostError::NothingMoves(_))));
-        let one_book = NewTransfer { credit: Book::Receivable, ..transfer(1) };
-        assert!(matches!(check(&one_book), Err(PostError::OneBook(Book::Receivable))));
+        assert!(matches!(
+            check(&transfer(0)),
+            Err(PostError::NothingMoves(_))
+        ));
+        assert!(matches!(
+            check(&transfer(-1)),
+            Err(PostError::NothingMoves(_))
+        ));
+        let one_book = NewTransfer {
+            credit: Book::Receivable,
+            ..transfer(1)
+        };
+        assert!(matches!(
+            check(&one_book),
+            Err(PostError::OneBook(Book::Receivable))
+        ));
     }
 
     #[test]
     fn a_customers_book_needs_a_customer() {
-        let nobodys = NewTransfer { account: None, ..transfer(1) };
+        let nobodys = NewTransfer {
+            account: None,
+            ..transfer(1)
+        };
         assert!(matches!(check(&nobodys), Err(PostError::NoCustomer)));
 
-        let of_the_house = NewTransfer { debit: Book::Fx, ..nobodys };
+        let of_the_house = NewTransfer {
+            debit: Book::Fx,
+            ..nobodys
+        };
         assert!(check(&of_the_house).is_ok());
     }
 }

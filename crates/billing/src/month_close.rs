@@ -23,7 +23,9 @@ use crate::invoice::Closing;
 
 pub use chunk::{ChunkClosed, CloseError, close_chunk};
 pub use driver::{Closed, Options, Progress, RunError, close_accounts, dry_run, run};
-pub use figures::{Figures, FiguresError, by_account, figures, figures_in};
+pub use figures::{
+    ByAccount, Figures, FiguresError, by_account, by_account_in, figures, figures_in,
+};
 
 /// Whether a close is still at work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +97,12 @@ pub async fn start(
             Some(_) => {}
         }
     }
-    let run = Run { id: RunId::new(), month, as_of, state: State::Running };
+    let run = Run {
+        id: RunId::new(),
+        month,
+        as_of,
+        state: State::Running,
+    };
     if let Some(locked) = store::insert(tx, &run, now).await? {
         tx.append(locked, event(&run, "month_close.started", None));
         return Ok(run);
@@ -104,7 +111,10 @@ pub async fn start(
     if run.state == State::Closed && store::has_open(tx, month, now).await? {
         store::reopen(tx, run.id).await?;
         tx.append(locked, event(&run, "month_close.reopened", None));
-        return Ok(Run { state: State::Running, ..run });
+        return Ok(Run {
+            state: State::Running,
+            ..run
+        });
     }
     Ok(run)
 }
@@ -126,7 +136,10 @@ pub async fn finish(
     store::close(tx, run.id, now).await?;
     let figures = figures_in(tx, run.month).await?;
     tx.append(locked, event(&run, "month_close.completed", Some(&figures)));
-    Ok(Run { state: State::Closed, ..run })
+    Ok(Run {
+        state: State::Closed,
+        ..run
+    })
 }
 
 fn event(run: &Run, topic: &'static str, figures: Option<&Figures>) -> NewEvent {
@@ -150,12 +163,30 @@ pub async fn next_month(
     pool: &PgPool,
     now: DateTime<Utc>,
 ) -> Result<Option<NaiveDate>, sqlx::Error> {
-    store::next_month(pool, now).await
+    next_month_in(&mut *pool.acquire().await?, now).await
 }
 
-/// The next accounts, in order of their ids, that have an open period of the month which ended
-/// before `now`: after `cursor`, at most `limit`, and without those listed as exceptions at or after
-/// `since`, because this execution has tried them already.
+/// The same, as a transaction sees it.
+///
+/// # Errors
+/// The database's.
+pub async fn next_month_in(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+) -> Result<Option<NaiveDate>, sqlx::Error> {
+    store::next_month(conn, now).await
+}
+
+/// The latest month that was ever closed or is being closed.
+///
+/// # Errors
+/// The database's.
+pub async fn last_month(pool: &PgPool) -> Result<Option<NaiveDate>, sqlx::Error> {
+    store::last_month(pool).await
+}
+
+/// The next accounts in order of their ids, after `cursor` and at most `limit`, that have an open
+/// period in the scope.
 ///
 /// # Errors
 /// The database's.
@@ -181,6 +212,10 @@ pub struct Scope {
 
 impl Run {
     fn closing(&self, now: DateTime<Utc>) -> Closing {
-        Closing { run: self.id, as_of: self.as_of, now }
+        Closing {
+            run: self.id,
+            as_of: self.as_of,
+            now,
+        }
     }
 }

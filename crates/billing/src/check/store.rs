@@ -3,7 +3,7 @@
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, PgTransaction, Row};
 
-use super::SAMPLE_MAX;
+use super::ROWS_MAX;
 
 /// One snapshot for all, memory for hash joins over millions of rows, and no compiler for them.
 const BEGIN: &str = "begin isolation level repeatable read, read only; \
@@ -22,7 +22,7 @@ pub(super) async fn violations(
     let framed = AssertSqlSafe(format!(
         "with violating as materialized (\n{check}\n)
         select (select count(*) from violating), array(
-            select to_jsonb(violating) from violating limit {SAMPLE_MAX}
+            select to_jsonb(violating) from violating limit {ROWS_MAX}
         )"
     ));
     let row = sqlx::query(framed).fetch_one(tx).await?;

@@ -24,7 +24,9 @@ fn text(invoice: &Numbered) -> String {
 }
 
 fn header(invoice: &Numbered) -> String {
-    let Numbered { draft, run, number, .. } = invoice;
+    let Numbered {
+        draft, run, number, ..
+    } = invoice;
     let header = &draft.header;
     [
         "invoice 1".to_owned(),
@@ -53,7 +55,9 @@ fn header(invoice: &Numbered) -> String {
 }
 
 fn write_line(text: &mut String, n: u32, line: &Line) -> std::fmt::Result {
-    let rate = line.unit_price.map_or_else(|| "-".to_owned(), |rate| rate.to_string());
+    let rate = line
+        .unit_price
+        .map_or_else(|| "-".to_owned(), |rate| rate.to_string());
     write!(
         text,
         "\n{n}|{}|{}|{}|{}|{}|{rate}|{}|{}|{}|{}|{}|{}",

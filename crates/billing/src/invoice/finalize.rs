@@ -51,7 +51,10 @@ pub async fn finalize_all(
         return Ok(());
     }
     // The tables keep microseconds, and the digest must say what they keep.
-    let closing = Closing { now: closing.now.trunc_subsecs(6), ..closing };
+    let closing = Closing {
+        now: closing.now.trunc_subsecs(6),
+        ..closing
+    };
     let ids: Vec<InvoiceId> = drafts.iter().map(|_| InvoiceId::new()).collect();
     let transfers = transfers(&ids, &drafts)?;
     ledger::post_all(tx, &transfers, closing.now).await?;
@@ -77,7 +80,10 @@ fn transfers(
     ids: &[InvoiceId],
     drafts: &[(Locked, Draft)],
 ) -> Result<Vec<NewTransfer>, MoneyError> {
-    let due = ids.iter().zip(drafts).filter(|(_, (_, draft))| !draft.total.is_zero());
+    let due = ids
+        .iter()
+        .zip(drafts)
+        .filter(|(_, (_, draft))| !draft.total.is_zero());
     due.map(|(invoice, (_, draft))| {
         let (debit, credit, money) = if draft.total.minor() > 0 {
             (Book::Receivable, Book::Revenue, draft.total)
@@ -86,14 +92,29 @@ fn transfers(
         };
         let account = Some(draft.header.account);
         let source_id = Uuid::from(*invoice);
-        Ok(NewTransfer { source_kind: "invoice", source_id, debit, credit, account, money })
+        Ok(NewTransfer {
+            source_kind: "invoice",
+            source_id,
+            debit,
+            credit,
+            account,
+            money,
+        })
     })
     .collect()
 }
 
 fn numbered(closing: Closing, draft: Draft, invoice: InvoiceId, number: i64) -> Numbered {
     let Closing { run, as_of, now } = closing;
-    Numbered { invoice, event: outbox::ids::new(), number, run, as_of, finalized_at: now, draft }
+    Numbered {
+        invoice,
+        event: outbox::ids::new(),
+        number,
+        run,
+        as_of,
+        finalized_at: now,
+        draft,
+    }
 }
 
 fn finalized(invoice: &Numbered) -> NewEvent {

@@ -87,21 +87,42 @@ pub fn rate(header: Header, sums: Vec<Sum>) -> Result<Draft, RatingError> {
         .map_err(RatingError::Total)?;
     let tax = Money::zero(currency);
     let total = subtotal.add(tax).map_err(RatingError::Total)?;
-    Ok(Draft { header, currency, lines, subtotal, tax, total })
+    Ok(Draft {
+        header,
+        currency,
+        lines,
+        subtotal,
+        tax,
+        total,
+    })
 }
 
 /// Nothing that differs from one database to the next, such as an id, decides before the last.
 fn order(line: &Line) -> impl Ord + '_ {
-    (line.usage_month, &line.price_code, &line.model, line.unit_price, line.price)
+    (
+        line.usage_month,
+        &line.price_code,
+        &line.model,
+        line.unit_price,
+        line.price,
+    )
 }
 
 fn line(sum: Sum, currency: Currency) -> Result<Line, RatingError> {
     if sum.currency != currency.code() {
         let (price, found) = (sum.price_code, sum.currency);
-        return Err(RatingError::CurrencyMismatch { price, found, expected: currency });
+        return Err(RatingError::CurrencyMismatch {
+            price,
+            found,
+            expected: currency,
+        });
     }
     let quantity = decimal(&sum.quantity, &sum)?;
-    let rate = sum.unit_price.as_deref().map(|rate| decimal(rate, &sum)).transpose()?;
+    let rate = sum
+        .unit_price
+        .as_deref()
+        .map(|rate| decimal(rate, &sum))
+        .transpose()?;
     let exact = exact(&sum, quantity, rate)?;
     let amount = Money::round(exact, currency).map_err(|err| lost(&sum, err))?;
     Ok(Line {
@@ -139,7 +160,11 @@ fn lost(sum: &Sum, source: MoneyError) -> RatingError {
         Some(rate) => format!("{} × {rate}", sum.quantity),
         None => format!("the sum {}", sum.amount),
     };
-    RatingError::Line { price: sum.price_code.clone(), calculation, source }
+    RatingError::Line {
+        price: sum.price_code.clone(),
+        calculation,
+        source,
+    }
 }
 
 fn decimal(value: &str, sum: &Sum) -> Result<Decimal, RatingError> {

@@ -68,7 +68,8 @@ impl Rows {
         self.start_at.push(header.start_at);
         self.end_at.push(header.end_at);
         self.currency.push(draft.currency.code().to_owned());
-        self.lines.push(lines.expect("an invoice has fewer than 2^31 lines"));
+        self.lines
+            .push(lines.expect("an invoice has fewer than 2^31 lines"));
         self.subtotal_minor.push(draft.subtotal.minor());
         self.tax_minor.push(draft.tax.minor());
         self.total_minor.push(draft.total.minor());

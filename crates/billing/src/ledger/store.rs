@@ -28,7 +28,8 @@ impl Rows {
         self.debit.push(transfer.debit.name().to_owned());
         self.credit.push(transfer.credit.name().to_owned());
         self.account_id.push(transfer.account.map(Uuid::from));
-        self.currency.push(transfer.money.currency().code().to_owned());
+        self.currency
+            .push(transfer.money.currency().code().to_owned());
         self.amount_minor.push(transfer.money.minor());
     }
 }

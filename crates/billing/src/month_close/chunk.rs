@@ -91,7 +91,11 @@ pub(super) async fn except(
     let obligations = store::lock_open(tx, run.month, now, &[account]).await?;
     let failed: Vec<PeriodKey> = obligations.iter().map(Obligation::key).collect();
     let reasons = vec![reason; failed.len()];
-    let sorted = Sorted { failed, reasons, ..Sorted::default() };
+    let sorted = Sorted {
+        failed,
+        reasons,
+        ..Sorted::default()
+    };
     sorted.settle(tx, run).await?;
     Ok(sorted.counts())
 }
@@ -139,7 +143,11 @@ impl Sorted {
 
     fn counts(&self) -> ChunkClosed {
         let lines: usize = self.drafts.iter().map(|(_, draft)| draft.lines.len()).sum();
-        let zero = self.drafts.iter().filter(|(_, draft)| draft.total.is_zero()).count();
+        let zero = self
+            .drafts
+            .iter()
+            .filter(|(_, draft)| draft.total.is_zero())
+            .count();
         ChunkClosed {
             invoices: self.drafts.len() as u64,
             lines: lines as u64,

@@ -36,16 +36,23 @@ impl Options {
     /// A close in chunks of 500 accounts, two at once.
     #[must_use]
     pub fn new(month: NaiveDate, as_of: DateTime<Utc>, now: DateTime<Utc>, origin: Origin) -> Self {
-        Self { month, as_of, now, chunk: 500, parallel: 2, origin }
+        Self {
+            month,
+            as_of,
+            now,
+            chunk: 500,
+            parallel: 2,
+            origin,
+        }
     }
 }
 
 /// How far a close has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Accounts done by this process.
+    /// Periods done by this process: as a rule one for each account.
     pub done: u64,
-    /// Accounts that were to do when it began; others may do a part of them.
+    /// Periods that were to do when it began; others may do a part of them.
     pub total: u64,
 }
 
@@ -110,9 +117,19 @@ pub async fn run(
 /// # Errors
 /// [`RunError`].
 pub async fn dry_run(tx: &mut UnitOfWork, options: &Options) -> Result<Closed, RunError> {
-    let Options { month, as_of, now, chunk, .. } = *options;
+    let Options {
+        month,
+        as_of,
+        now,
+        chunk,
+        ..
+    } = *options;
     let run = super::start(tx, month, as_of, now).await?;
-    let scope = Scope { month, now, since: store::clock(tx).await? };
+    let scope = Scope {
+        month,
+        now,
+        since: store::clock(tx).await?,
+    };
     let mut done = ChunkClosed::default();
     let mut cursor = None;
     loop {
@@ -143,7 +160,11 @@ async fn finish(outbox: &Outbox, run: &Run, options: &Options) -> Result<Run, Ru
 async fn scope(pool: &PgPool, options: &Options) -> Result<Scope, sqlx::Error> {
     let mut conn = pool.acquire().await?;
     let since = store::clock(&mut conn).await?;
-    Ok(Scope { month: options.month, now: options.now, since })
+    Ok(Scope {
+        month: options.month,
+        now: options.now,
+        since,
+    })
 }
 
 /// Passes over the open accounts until none is left. One that another closer holds is left out of
@@ -155,7 +176,7 @@ async fn close_all(
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<ChunkClosed, RunError> {
     let mut conn = outbox.pool().acquire().await?;
-    let total = store::count_accounts(&mut conn, scope).await?;
+    let total = store::count(&mut conn, scope).await?;
     drop(conn);
     let mut done = ChunkClosed::default();
     loop {
@@ -166,7 +187,10 @@ async fn close_all(
             .boxed();
         while let Some(closed) = chunks.try_next().await? {
             done += closed;
-            progress(Progress { done: done.periods(), total });
+            progress(Progress {
+                done: done.periods(),
+                total,
+            });
         }
         if !wait_for_others(outbox, scope, options).await? {
             return Ok(done);

@@ -64,13 +64,25 @@ pub async fn figures_in(
     store::figures(conn, month).await
 }
 
-/// What each account was invoiced for a month: external id → currency code → amount.
+/// What was invoiced to each account: external id → currency code → amount.
+pub type ByAccount = BTreeMap<String, BTreeMap<String, Money>>;
+
+/// What each account was invoiced for a month.
 ///
 /// # Errors
 /// [`FiguresError`].
-pub async fn by_account(
-    pool: &PgPool,
+pub async fn by_account(pool: &PgPool, month: NaiveDate) -> Result<ByAccount, FiguresError> {
+    let mut conn = pool.acquire().await?;
+    by_account_in(&mut conn, month).await
+}
+
+/// The same, as a transaction sees it.
+///
+/// # Errors
+/// [`FiguresError`].
+pub async fn by_account_in(
+    conn: &mut PgConnection,
     month: NaiveDate,
-) -> Result<BTreeMap<String, BTreeMap<String, Money>>, FiguresError> {
-    store::by_account(pool, month).await
+) -> Result<ByAccount, FiguresError> {
+    store::by_account(conn, month).await
 }

@@ -77,8 +77,17 @@ pub(super) async fn lock(
     )
     .fetch_one(&mut **tx)
     .await?;
-    let state = if row.state == "closed" { State::Closed } else { State::Running };
-    let run = Run { id: row.run_id.into(), month, as_of: row.as_of, state };
+    let state = if row.state == "closed" {
+        State::Closed
+    } else {
+        State::Running
+    };
+    let run = Run {
+        id: row.run_id.into(),
+        month,
+        as_of: row.as_of,
+        state,
+    };
     Ok((tx.locked(row.run_id), run))
 }
 
@@ -156,7 +165,7 @@ pub(super) async fn close(
 }
 
 pub(super) async fn next_month(
-    pool: &PgPool,
+    conn: &mut PgConnection,
     now: DateTime<Utc>,
 ) -> Result<Option<NaiveDate>, sqlx::Error> {
     sqlx::query_scalar!(
@@ -189,6 +198,17 @@ pub(super) async fn next_month(
         ))
         ",
         now,
+    )
+    .fetch_one(conn)
+    .await
+}
+
+pub(super) async fn last_month(pool: &PgPool) -> Result<Option<NaiveDate>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "
+        -- month_close: latest month
+        select max(month) from billing.month_close
+        "
     )
     .fetch_one(pool)
     .await
@@ -235,15 +255,12 @@ pub(super) async fn accounts_after(
     .await
 }
 
-/// How many accounts an execution has to do.
-pub(super) async fn count_accounts(
-    conn: &mut PgConnection,
-    scope: &Scope,
-) -> Result<u64, sqlx::Error> {
+/// How many periods an execution has to do.
+pub(super) async fn count(conn: &mut PgConnection, scope: &Scope) -> Result<u64, sqlx::Error> {
     let count = sqlx::query_scalar!(
         r#"
-        -- month_close: count accounts to do
-        select count(distinct account_id) as "count!"
+        -- month_close: count what is to do
+        select count(*) as "count!"
         from billing.period
         where month = $1 and state = 'open' and end_at <= $2
         "#,

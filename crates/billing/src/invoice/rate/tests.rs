@@ -1,3 +1,5 @@
+//! The rating rule, by example and by property.
+
 use chrono::NaiveDate;
 use proptest::prelude::*;
 
@@ -42,11 +44,19 @@ fn per_unit(quantity: &str, rate: &str) -> Sum {
 
 fn pass_through(amount: &str) -> Sum {
     let (unit_price, model) = (None, "pass_through".to_owned());
-    Sum { model, unit_price, amount: amount.to_owned(), ..per_unit("1", "0") }
+    Sum {
+        model,
+        unit_price,
+        amount: amount.to_owned(),
+        ..per_unit("1", "0")
+    }
 }
 
 fn in_currency(code: &str, sum: Sum) -> Sum {
-    Sum { currency: code.to_owned(), ..sum }
+    Sum {
+        currency: code.to_owned(),
+        ..sum
+    }
 }
 
 fn minor(code: &str, sum: Sum) -> i64 {
@@ -62,7 +72,10 @@ fn refused(sum: Sum) -> String {
 #[test]
 fn a_line_is_rate_times_quantity_rounded_once() {
     assert_eq!(minor("USD", per_unit("123456", "0.0004")), 49_38);
-    assert_eq!(minor("USD", per_unit("0.333333333333", "0.000000000001")), 0);
+    assert_eq!(
+        minor("USD", per_unit("0.333333333333", "0.000000000001")),
+        0
+    );
     assert_eq!(minor("USD", per_unit("72", "0.00744")), 54);
     assert_eq!(minor("JPY", per_unit("3", "0.5")), 2);
     assert_eq!(minor("KWD", per_unit("1", "1.2345")), 1_235);
@@ -96,7 +109,11 @@ fn half_a_cent_goes_away_from_zero() {
 
 #[test]
 fn rounded_lines_are_added_and_not_the_sum_rounded() {
-    let sums = vec![pass_through("0.005"), per_unit("0.5", "0.01"), pass_through("0.004")];
+    let sums = vec![
+        pass_through("0.005"),
+        per_unit("0.5", "0.01"),
+        pass_through("0.004"),
+    ];
 
     let draft = rate(header("USD"), sums).unwrap();
 
@@ -111,18 +128,32 @@ fn lines_stand_in_one_order_whatever_the_tables_answer() {
         usage_month: month,
         ..per_unit("1", "0.1")
     };
-    let dear = Sum { unit_price: Some("0.2".to_owned()), ..coded("a", month(9)) };
-    let sums = [coded("b", month(9)), dear, coded("z", month(8)), coded("a", month(9))];
+    let dear = Sum {
+        unit_price: Some("0.2".to_owned()),
+        ..coded("a", month(9))
+    };
+    let sums = [
+        coded("b", month(9)),
+        dear,
+        coded("z", month(8)),
+        coded("a", month(9)),
+    ];
     let shown = |sums: Vec<Sum>| -> Vec<_> {
         let lines = rate(header("USD"), sums).unwrap().lines;
-        lines.into_iter().map(|line| (line.price_code, line.amount.minor())).collect()
+        lines
+            .into_iter()
+            .map(|line| (line.price_code, line.amount.minor()))
+            .collect()
     };
 
     let forth = shown(sums.to_vec());
     let back = shown(sums.iter().rev().cloned().collect());
 
     assert_eq!(forth, back);
-    let codes: Vec<_> = forth.iter().map(|(code, cents)| (code.as_str(), *cents)).collect();
+    let codes: Vec<_> = forth
+        .iter()
+        .map(|(code, cents)| (code.as_str(), *cents))
+        .collect();
     assert_eq!(codes, [("z", 10), ("a", 10), ("a", 20), ("b", 10)]);
 }
 
@@ -144,16 +175,28 @@ fn a_line_explains_its_multiplication() {
 
 #[test]
 fn what_cannot_be_rated_says_what_to_mend() {
-    let no_rate = Sum { unit_price: None, ..per_unit("1", "0") };
-    let unknown = Sum { model: "tiered".to_owned(), ..per_unit("1", "0") };
-    let zoned = Header { zone: "Mars/Olympus".to_owned(), ..header("USD") };
+    let no_rate = Sum {
+        unit_price: None,
+        ..per_unit("1", "0")
+    };
+    let unknown = Sum {
+        model: "tiered".to_owned(),
+        ..per_unit("1", "0")
+    };
+    let zoned = Header {
+        zone: "Mars/Olympus".to_owned(),
+        ..header("USD")
+    };
     for (error, text) in [
         (
             refused(in_currency("EUR", per_unit("1", "1"))),
             "price vm is in EUR and the account is billed in USD: \
              rate this usage with a price in USD",
         ),
-        (refused(no_rate), "price vm is per unit and has no rate: give it one"),
+        (
+            refused(no_rate),
+            "price vm is per unit and has no rate: give it one",
+        ),
         (
             refused(unknown),
             "price vm has the unknown model \"tiered\": correct the price or upgrade",

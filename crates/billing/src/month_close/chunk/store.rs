@@ -94,7 +94,10 @@ pub(super) struct Periods {
 
 impl FromIterator<PeriodKey> for Periods {
     fn from_iter<T: IntoIterator<Item = PeriodKey>>(keys: T) -> Self {
-        let (account_id, seq) = keys.into_iter().map(|(id, seq)| (Uuid::from(id), seq)).unzip();
+        let (account_id, seq) = keys
+            .into_iter()
+            .map(|(id, seq)| (Uuid::from(id), seq))
+            .unzip();
         Self { account_id, seq }
     }
 }
@@ -129,20 +132,22 @@ pub(super) async fn sums(
     .await?;
     let mut sums: HashMap<PeriodKey, Vec<Sum>> = HashMap::with_capacity(periods.seq.len());
     for row in rows {
-        sums.entry((row.account_id.into(), row.period_seq)).or_default().push(Sum {
-            price: row.price_id.into(),
-            price_code: row.code,
-            description: row.description,
-            model: row.model,
-            currency: row.currency,
-            unit_price: row.unit_price,
-            unit: row.unit,
-            usage_month: row.usage_month,
-            quantity: row.quantity,
-            amount: row.amount,
-            events: row.events,
-            digest: row.digest,
-        });
+        sums.entry((row.account_id.into(), row.period_seq))
+            .or_default()
+            .push(Sum {
+                price: row.price_id.into(),
+                price_code: row.code,
+                description: row.description,
+                model: row.model,
+                currency: row.currency,
+                unit_price: row.unit_price,
+                unit: row.unit,
+                usage_month: row.usage_month,
+                quantity: row.quantity,
+                amount: row.amount,
+                events: row.events,
+                digest: row.digest,
+            });
     }
     Ok(sums)
 }

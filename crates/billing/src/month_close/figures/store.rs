@@ -1,11 +1,9 @@
 //! The statements that count a month.
 
-use std::collections::BTreeMap;
-
 use chrono::NaiveDate;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
-use super::{Figures, FiguresError};
+use super::{ByAccount, Figures, FiguresError};
 use crate::money::{Currency, Money};
 
 pub(super) async fn figures(
@@ -36,7 +34,9 @@ pub(super) async fn figures(
         figures.zero += row.zero.unsigned_abs();
         figures.open += row.open.unsigned_abs();
         figures.lines += row.lines.unsigned_abs();
-        figures.invoiced.push(Money::new(row.invoiced, Currency::parse(&row.currency)?));
+        figures
+            .invoiced
+            .push(Money::new(row.invoiced, Currency::parse(&row.currency)?));
     }
     Ok(figures)
 }
@@ -64,9 +64,9 @@ async fn periods(conn: &mut PgConnection, month: NaiveDate) -> Result<Figures, s
 }
 
 pub(super) async fn by_account(
-    pool: &PgPool,
+    conn: &mut PgConnection,
     month: NaiveDate,
-) -> Result<BTreeMap<String, BTreeMap<String, Money>>, FiguresError> {
+) -> Result<ByAccount, FiguresError> {
     let rows = sqlx::query!(
         r#"
         -- figures: a month by account
@@ -77,12 +77,15 @@ pub(super) async fn by_account(
         "#,
         month,
     )
-    .fetch_all(pool)
+    .fetch_all(conn)
     .await?;
-    let mut accounts: BTreeMap<String, BTreeMap<String, Money>> = BTreeMap::new();
+    let mut accounts = ByAccount::new();
     for row in rows {
         let money = Money::new(row.invoiced, Currency::parse(&row.currency)?);
-        accounts.entry(row.external_id).or_default().insert(row.currency, money);
+        accounts
+            .entry(row.external_id)
+            .or_default()
+            .insert(row.currency, money);
     }
     Ok(accounts)
 }

@@ -1,0 +1,13 @@
+//! What the month close, its ledger and its checks promise, tried on a database of each test's own.
+
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod books;
+mod checking;
+mod closing;
+mod exceptions;
+mod frozen;
+mod months;
+mod plants;
+mod racing;
+mod sample;

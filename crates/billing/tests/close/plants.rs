@@ -1,0 +1,148 @@
+//! Violations planted one by one, and the check that has to find each.
+
+use std::collections::BTreeSet;
+
+use billing::check::{self, Scope};
+use sqlx::{AssertSqlSafe, Row};
+
+use self::table::PLANTS;
+use crate::books::{Books, month};
+
+mod table;
+
+/// Two months with everything that can happen in them, handled by the consumers.
+pub(crate) async fn good() -> Books {
+    let books = Books::open().await;
+    let (august, september) = (month("2024-08"), month("2024-09"));
+    let vm = books.price("vm", "USD", Some("0.125")).await;
+    let free = books.price("free", "USD", Some("0")).await;
+    let cost = books.price("cost", "USD", None).await;
+    let yen = books.price("vm", "JPY", Some("0.5")).await;
+    let acme = books.account("acme", "USD").await;
+    books.used((acme, vm), august, ("1.1", "0")).await;
+    books.used((acme, vm), august, ("-0.3", "0")).await;
+    books
+        .used((acme, cost), august, ("1", "12.345678901234"))
+        .await;
+    books.close(august).await;
+
+    books.used((acme, vm), september, ("7", "0")).await;
+    books.used((acme, vm), august, ("3", "0")).await;
+    for (name, currency, price, use_of) in [
+        ("zero", "USD", free, ("5", "0")),
+        ("credit", "USD", cost, ("1", "-3")),
+        ("nippon", "JPY", yen, ("3", "0")),
+        ("foreign", "USD", yen, ("1", "0")),
+    ] {
+        let account = books.account(name, currency).await;
+        books.used((account, price), september, use_of).await;
+    }
+    let sleepy = books.account("sleepy", "USD").await;
+    books.used((sleepy, vm), month("2024-07"), ("1", "0")).await;
+    books.used((sleepy, vm), month("2024-10"), ("1", "0")).await;
+    books.close(september).await;
+    books.settle().await;
+    books
+}
+
+/// Every guard of the schemas, taken away: a check must not lean on what should prevent the
+/// violation that it looks for.
+const UNGUARDED: &str = "
+do $$
+declare
+    guard record;
+begin
+    for guard in
+        select tgrelid::regclass as relation, tgname
+        from pg_trigger
+        join pg_class on pg_class.oid = tgrelid
+        where not tgisinternal and relnamespace = 'billing'::regnamespace
+    loop
+        execute format('drop trigger if exists %I on %s', guard.tgname, guard.relation);
+    end loop;
+    for guard in
+        select conrelid::regclass as relation, conname, contype
+        from pg_constraint
+        where connamespace in ('billing'::regnamespace, 'outbox'::regnamespace)
+            and conparentid = 0 and coninhcount = 0 and contype <> 't'
+        order by contype = 'p', contype = 'u', contype <> 'f'
+    loop
+        execute format('alter table %s drop constraint %I cascade', guard.relation, guard.conname);
+    end loop;
+    for guard in
+        select indexrelid::regclass as relation
+        from pg_index
+        join pg_class on pg_class.oid = indexrelid
+        where indisunique and relnamespace = 'billing'::regnamespace
+    loop
+        execute format('drop index %s', guard.relation);
+    end loop;
+    for guard in
+        select attrelid::regclass as relation, attname
+        from pg_attribute
+        join pg_class on pg_class.oid = attrelid
+        where attnotnull and attnum > 0 and relkind = 'r' and relispartition = false
+            and relnamespace = 'billing'::regnamespace
+    loop
+        execute format(
+            'alter table %s alter column %I drop not null', guard.relation, guard.attname
+        );
+    end loop;
+end $$";
+
+#[tokio::test]
+async fn each_planted_violation_is_found_by_its_checks_and_by_no_other() {
+    let books = good().await;
+    books.run(UNGUARDED).await;
+    assert!(
+        books.violated(Scope::AtRest).await.is_empty(),
+        "without guards all is still well"
+    );
+
+    let mut wrong = Vec::new();
+    for (expected, bug, statements) in PLANTS {
+        let found = found_after(&books, statements).await;
+        let expected: BTreeSet<&str> = expected.iter().copied().collect();
+        if found != expected {
+            wrong.push(format!("{bug}: {found:?} instead of {expected:?}"));
+        }
+    }
+
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+async fn found_after(books: &Books, statements: &str) -> BTreeSet<&'static str> {
+    let mut tx = books.pool().begin().await.unwrap();
+    let planted = sqlx::raw_sql(AssertSqlSafe(statements.to_owned()))
+        .execute(&mut *tx)
+        .await;
+    planted.unwrap_or_else(|error| panic!("{statements}: {error}"));
+    let outcomes = check::run_in(&mut tx, Scope::AtRest).await.unwrap();
+    tx.rollback().await.unwrap();
+    outcomes
+        .iter()
+        .filter(|found| !found.holds())
+        .map(|found| found.code)
+        .collect()
+}
+
+#[test]
+fn every_check_has_a_plant() {
+    let planted: BTreeSet<&str> = PLANTS.iter().map(|(codes, ..)| codes[0]).collect();
+    let all: BTreeSet<&str> = check::ALL.iter().map(|check| check.code).collect();
+
+    assert_eq!(planted, all);
+}
+
+#[tokio::test]
+async fn a_database_without_guards_has_none() {
+    let books = Books::open().await;
+    books.run(UNGUARDED).await;
+
+    let left = sqlx::query(
+        "select count(*) from pg_constraint where connamespace = 'billing'::regnamespace",
+    );
+    let left: i64 = left.fetch_one(books.pool()).await.unwrap().get(0);
+
+    assert_eq!(left, 0);
+}
