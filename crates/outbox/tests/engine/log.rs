@@ -30,21 +30,44 @@ pub(crate) async fn append_to(conn: &mut PgConnection, lane: Lane, key: Uuid, to
     event_id
 }
 
+/// A reader of the interactive lane that comes back for more.
+#[derive(Default)]
+pub(crate) struct Tail {
+    after: LogPoint,
+    pub(crate) read: Vec<Uuid>,
+}
+
+impl Tail {
+    pub(crate) async fn look(&mut self, pool: &PgPool, page: i64) {
+        let events = read_after(pool, Lane::Interactive, &mut self.after, page).await;
+        self.read
+            .extend(events.into_iter().map(|event| event.event_id));
+    }
+}
+
 /// All events of a lane in the order in which a consumer reads them.
 pub(crate) async fn read(pool: &PgPool, lane: Lane, page: i64) -> Vec<Event> {
-    let mut conn = pool.acquire().await.unwrap();
-    let mut after = LogPoint::default();
-    let mut events = Vec::new();
-    while let Some(read) = postgres::read(&mut conn, lane, after, page).await.unwrap() {
-        assert!(after < read.to, "a page moves on");
-        after = read.to;
-        events.extend(read.events);
-    }
-    events
+    read_after(pool, lane, &mut LogPoint::default(), page).await
 }
 
 /// The ids of [`read`]'s events, of the interactive lane.
 pub(crate) async fn ids(pool: &PgPool, page: i64) -> Vec<Uuid> {
     let events = read(pool, Lane::Interactive, page).await;
     events.into_iter().map(|event| event.event_id).collect()
+}
+
+pub(crate) async fn read_after(
+    pool: &PgPool,
+    lane: Lane,
+    after: &mut LogPoint,
+    page: i64,
+) -> Vec<Event> {
+    let mut conn = pool.acquire().await.unwrap();
+    let mut events = Vec::new();
+    while let Some(read) = postgres::read(&mut conn, lane, *after, page).await.unwrap() {
+        assert!(*after < read.to, "a page moves on");
+        *after = read.to;
+        events.extend(read.events);
+    }
+    events
 }

@@ -1,11 +1,18 @@
-//! Each committed transaction falls in exactly one tick, whatever its ids are.
+//! Each committed transaction falls in exactly one tick, whatever its ids are, however it is read,
+//! and whoever cuts.
 
 use std::collections::HashSet;
 
+use outbox::{Cut, Event, Lane, Origin};
 use sqlx::Connection;
+use uuid::Uuid;
 
 use crate::log;
 use crate::scene::{Scene, keys};
+use crate::schedule::{Schedule, inversions};
+
+const SEEDS: u64 = 12;
+const STEPS: usize = 250;
 
 /// A snapshot's xmax is one past the highest transaction that had *ended*. A transaction at or above
 /// it may have drawn its ids before the tick, so xmax bounds nothing.
@@ -17,7 +24,7 @@ async fn the_highest_transaction_of_all_is_not_lost_below_the_floor() {
     let key = keys(1)[0];
     let mut committed = HashSet::new();
 
-    for _ in 0..30 {
+    for _ in 0..20 {
         committed.insert(scene.order(key).await);
         let mut open = scene.connection().await;
         let mut tx = open.begin().await.unwrap();
@@ -32,4 +39,134 @@ async fn the_highest_transaction_of_all_is_not_lost_below_the_floor() {
 
     let read: HashSet<_> = log::ids(&scene.pool, 1).await.into_iter().collect();
     assert_eq!(committed.difference(&read).count(), 0);
+}
+
+fn points(events: &[Event]) -> Vec<(i64, i64, Uuid)> {
+    let point = |event: &Event| (event.point.tick, event.point.id, event.event_id);
+    events.iter().map(point).collect()
+}
+
+/// Events by tick as the relay counted them.
+async fn counted(scene: &Scene) -> Vec<(i64, i64)> {
+    sqlx::query_as("select n, events from outbox.tick where n > 0 order by n")
+        .fetch_all(&scene.pool)
+        .await
+        .unwrap()
+}
+
+fn counts(read: &[Event]) -> Vec<(i64, i64)> {
+    let mut counts = std::collections::BTreeMap::new();
+    for event in read {
+        *counts.entry(event.point.tick).or_insert(0) += 1;
+    }
+    counts.into_iter().collect()
+}
+
+#[tokio::test]
+async fn every_committed_event_is_read_once_in_commit_order_per_key() {
+    let scene = Scene::new().await;
+    let rival = scene.as_seen_by("rival", 2).await;
+    let rival = outbox::Relay::new(rival);
+    let relay = scene.relay();
+    let mut schedule = Schedule::new(&scene, 20, 0).await;
+    let mut tail = log::Tail::default();
+
+    for seed in 1..=SEEDS {
+        schedule.reseed(seed);
+        for _ in 0..STEPS {
+            schedule.step().await;
+            match schedule.dice.below(20) {
+                0 => drop(relay.cut().await.unwrap()),
+                1 => drop(tokio::try_join!(relay.cut(), rival.cut()).unwrap()),
+                2 => tail.look(&scene.pool, 3).await,
+                _ => {}
+            }
+        }
+        schedule.finish().await;
+        scene.publish().await;
+        let committed = &schedule.committed;
+        let read = log::ids(&scene.pool, 30).await;
+        let once: HashSet<_> = read.iter().collect();
+        assert_eq!(
+            (read.len(), once.len()),
+            (committed.len(), committed.len()),
+            "seed {seed}"
+        );
+        assert!(
+            committed.iter().all(|(_, event)| once.contains(event)),
+            "seed {seed}"
+        );
+        assert_eq!(inversions(committed, &tail.read), 0, "seed {seed}");
+    }
+
+    let read = log::read(&scene.pool, Lane::Interactive, 2_000).await;
+    assert_eq!(
+        counts(&read),
+        counted(&scene).await,
+        "each in the tick that counted it"
+    );
+    for page in [20, 300] {
+        let again = log::read(&scene.pool, Lane::Interactive, page).await;
+        assert_eq!(points(&again), points(&read), "in pages of {page}");
+    }
+}
+
+#[tokio::test]
+async fn a_giant_tick_is_read_in_windows() {
+    let scene = Scene::new().await;
+    let keys = keys(50);
+    let batch = |bulk: bool| {
+        let origin = Origin::of("import");
+        if bulk { origin.bulk() } else { origin }
+    };
+    for n in 0..25 {
+        let many: Vec<_> = keys.iter().cycle().take(500).copied().collect();
+        scene.orders(&many, batch(n % 2 == 0)).await;
+    }
+
+    assert_eq!(scene.publish().await, 1, "all in one tick");
+
+    let bulk = log::read(&scene.pool, Lane::Bulk, 2_000).await;
+    let interactive = log::read(&scene.pool, Lane::Interactive, 2_000).await;
+    assert_eq!((bulk.len(), interactive.len()), (13 * 500, 12 * 500));
+    for lane in [bulk, interactive] {
+        assert!(lane.is_sorted_by(|a, b| a.point < b.point));
+    }
+}
+
+#[tokio::test]
+async fn relays_that_race_leave_no_gap_and_publish_once() {
+    let scene = Scene::new().await;
+    let mut relays = tokio::task::JoinSet::new();
+    let stop = tokio_util::sync::CancellationToken::new();
+    for n in 0..3 {
+        let relay = outbox::Relay::new(scene.as_seen_by(&format!("relay {n}"), 2).await);
+        let stop = stop.clone();
+        relays.spawn(async move {
+            let mut lost = 0;
+            while !stop.is_cancelled() {
+                lost += u32::from(relay.cut().await.unwrap() == Cut::Lost);
+            }
+            lost
+        });
+    }
+
+    let key = keys(1)[0];
+    let mut committed = Vec::new();
+    for _ in 0..150 {
+        committed.push((key, scene.order(key).await));
+    }
+    stop.cancel();
+    let lost: u32 = relays.join_all().await.into_iter().sum();
+    scene.publish().await;
+
+    println!("{lost} ticks were lost to another relay");
+    let read = log::ids(&scene.pool, 10).await;
+    assert_eq!(read, committed.iter().map(|row| row.1).collect::<Vec<_>>());
+    assert_eq!(
+        scene
+            .count("select max(n) - count(*) + 1 from outbox.tick")
+            .await,
+        0
+    );
 }

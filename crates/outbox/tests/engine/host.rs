@@ -1,0 +1,135 @@
+//! A worker or a relay with a runtime of its own: it can be stopped, killed in the middle of
+//! whatever it does, and its sessions can be ended, without touching the test's own.
+
+use std::time::Duration;
+
+use outbox::{Outbox, Relay, Worker, WorkerConfig};
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::scene::{self, Scene, until};
+
+/// Connections of a host; its name is their application name.
+const CONNECTIONS: u32 = 8;
+
+pub(crate) struct Host {
+    name: String,
+    runtime: Option<Runtime>,
+    shutdown: CancellationToken,
+    ended: oneshot::Receiver<()>,
+}
+
+impl Host {
+    /// Starts a worker and waits until it has joined.
+    pub(crate) async fn worker(scene: &Scene, name: &str, fill: impl FnOnce(&mut Worker)) -> Self {
+        let config = WorkerConfig {
+            poll: Duration::from_millis(10),
+            ..WorkerConfig::default()
+        };
+        Self::worker_with(scene, name, config, fill).await
+    }
+
+    pub(crate) async fn worker_with(
+        scene: &Scene,
+        name: &str,
+        config: WorkerConfig,
+        fill: impl FnOnce(&mut Worker),
+    ) -> Self {
+        let runtime = runtime();
+        let url = scene.url().to_owned();
+        let who = name.to_owned();
+        let pool = runtime.spawn(async move { scene::pool(&url, &who, CONNECTIONS).await });
+        let mut worker = Worker::new(Outbox::new(pool.await.unwrap()), config);
+        fill(&mut worker);
+        let members = "select count(*) from outbox.member where consumer > 0";
+        let before = scene.count(members).await;
+        let shutdown = CancellationToken::new();
+        let (end, ended) = oneshot::channel();
+        let stop = shutdown.clone();
+        runtime.spawn(async move {
+            worker.run(stop).await.unwrap();
+            end.send(()).unwrap();
+        });
+        until("the worker has joined", async || {
+            scene.count(members).await > before
+        })
+        .await;
+        Self {
+            name: name.to_owned(),
+            runtime: Some(runtime),
+            shutdown,
+            ended,
+        }
+    }
+
+    /// Starts a relay and waits until it can be woken.
+    pub(crate) async fn relay(scene: &Scene, name: &str) -> Self {
+        let runtime = runtime();
+        let (url, who) = (scene.url().to_owned(), name.to_owned());
+        let shutdown = CancellationToken::new();
+        let (end, ended) = oneshot::channel();
+        let stop = shutdown.clone();
+        runtime.spawn(async move {
+            let outbox = Outbox::new(scene::pool(&url, &who, CONNECTIONS).await);
+            Relay::new(outbox).run(stop).await.unwrap();
+            end.send(()).unwrap();
+        });
+        let relays = "select count(*) from outbox.member where consumer = 0";
+        until("the relay has joined", async || {
+            scene.count(relays).await > 0
+        })
+        .await;
+        Self {
+            name: name.to_owned(),
+            runtime: Some(runtime),
+            shutdown,
+            ended,
+        }
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub(crate) async fn stop(mut self) {
+        self.shutdown.cancel();
+        let ended = tokio::time::timeout(Duration::from_secs(20), &mut self.ended).await;
+        ended.expect("a stop ends").expect("the host ended well");
+    }
+
+    /// Asks it to stop, and goes on.
+    pub(crate) fn ask_to_stop(&self) {
+        self.shutdown.cancel();
+    }
+
+    /// Ends it in the middle of whatever it does, as `kill -9` would.
+    pub(crate) fn kill(mut self) {
+        self.end();
+    }
+
+    /// Ends its sessions, as a restart of the server would.
+    pub(crate) async fn end_sessions(&self, scene: &Scene) {
+        sqlx::query(
+            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = $1",
+        )
+        .bind(&self.name)
+        .execute(&scene.pool)
+        .await
+        .unwrap();
+    }
+
+    fn end(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn runtime() -> Runtime {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(2).enable_all().build().unwrap()
+}
