@@ -1,0 +1,192 @@
+//! A file that is there whole or not at all, whatever stops the program that writes it.
+//!
+//! It is written under a temporary name in the folder of its target, made durable, and renamed. The
+//! temporary name is new each time: two writers that shared one would truncate each other's file
+//! between writing and renaming. What a killed writer leaves behind is removed by [`clear_leftovers`].
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// Ends every temporary name.
+const UNFINISHED: &str = ".part";
+
+/// A file on its way to its name; dropped before [`WholeFile::finish`], it leaves nothing behind.
+#[derive(Debug)]
+pub struct WholeFile {
+    content: BufWriter<File>,
+    /// Taken once it has its name.
+    temporary: Option<PathBuf>,
+    target: PathBuf,
+}
+
+impl WholeFile {
+    /// Opens a temporary file beside `target`, whose folder must exist.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn create(target: &Path) -> io::Result<Self> {
+        let name = format!(
+            "{}{}{UNFINISHED}",
+            prefix(target)?,
+            outbox::ids::new().simple()
+        );
+        let temporary = folder(target).join(name);
+        let file = File::create_new(&temporary)?;
+        let content = BufWriter::new(file);
+        Ok(Self {
+            content,
+            temporary: Some(temporary),
+            target: target.to_owned(),
+        })
+    }
+
+    /// Makes the content durable, then gives it its name, in place of what had it before.
+    ///
+    /// # Errors
+    /// The file system's; the target is then as it was, or complete and perhaps not durable yet.
+    pub fn finish(mut self) -> io::Result<()> {
+        self.content.flush()?;
+        self.content.get_ref().sync_all()?;
+        if let Some(temporary) = &self.temporary {
+            fs::rename(temporary, &self.target)?;
+        }
+        self.temporary = None;
+        sync_folder(folder(&self.target))
+    }
+}
+
+impl Write for WholeFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.content.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.content.flush()
+    }
+}
+
+impl Drop for WholeFile {
+    fn drop(&mut self) {
+        if let Some(temporary) = &self.temporary
+            && let Err(error) = fs::remove_file(temporary)
+        {
+            let file = temporary.display();
+            tracing::debug!(%error, "The unfinished {file} stays until its target is written");
+        }
+    }
+}
+
+/// Removes what killed writers of `target` left beside it.
+///
+/// A writer that is at work loses its file too and fails: call it only where one writer is meant to
+/// be.
+///
+/// # Errors
+/// The file system's.
+pub fn clear_leftovers(target: &Path) -> io::Result<()> {
+    let prefix = prefix(target)?;
+    for entry in fs::read_dir(folder(target))? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let is_ours = name
+            .to_str()
+            .is_some_and(|name| name.starts_with(&prefix) && name.ends_with(UNFINISHED));
+        if is_ours {
+            remove_if_there(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the names in a folder durable: without it a crash can forget a file that was written.
+///
+/// # Errors
+/// The file system's.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// How the temporary names of a target begin.
+fn prefix(target: &Path) -> io::Result<String> {
+    let name = target.file_name().and_then(|name| name.to_str());
+    let named = name.map(|name| format!(".{name}."));
+    named.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidFilename, "the path names no file"))
+}
+
+fn folder(target: &Path) -> &Path {
+    match target.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(target: &Path, text: &str) -> io::Result<()> {
+        let mut file = WholeFile::create(target)?;
+        file.write_all(text.as_bytes())?;
+        file.finish()
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_finished_file_replaces_what_was_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("a.html");
+
+        write(&target, "first").unwrap();
+        write(&target, "second").unwrap();
+
+        assert_eq!(fs::read_to_string(&target).unwrap(), "second");
+        assert_eq!(names(folder.path()), ["a.html"]);
+    }
+
+    #[test]
+    fn a_file_that_is_given_up_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("a.html");
+
+        let mut file = WholeFile::create(&target).unwrap();
+        file.write_all(b"half").unwrap();
+        drop(file);
+
+        assert!(names(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn a_killed_writer_leaves_no_target_and_its_leftover_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("a.html");
+        let neighbour = folder.path().join(".b.html.1.part");
+        fs::write(&neighbour, "of another file").unwrap();
+        let mut killed = WholeFile::create(&target).unwrap();
+        killed.write_all(b"half").unwrap();
+        killed.flush().unwrap();
+        std::mem::forget(killed);
+        assert_eq!(names(folder.path()).len(), 2);
+
+        clear_leftovers(&target).unwrap();
+        write(&target, "whole").unwrap();
+
+        assert_eq!(names(folder.path()), [".b.html.1.part", "a.html"]);
+        assert_eq!(fs::read_to_string(&target).unwrap(), "whole");
+    }
+}
