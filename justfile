@@ -11,15 +11,15 @@ setup: _postgres _nextest
 
 # Close the month (`just month-close --help`)
 month-close *ARGS: _postgres
-    cargo run --release --quiet --package month-close -- "$@"
+    cargo run --release --package month-close -- "$@"
 
 # Serve the HTTP interface and the console
 api *ARGS: _postgres
-    cargo run --release --quiet --package billing-api -- "$@"
+    cargo run --release --package billing-api -- "$@"
 
 # Run the relay and the workers
 relay *ARGS: _postgres
-    cargo run --release --quiet --package outbox-relay -- "$@"
+    cargo run --release --package outbox-relay -- "$@"
 
 # Run the tests, or those named (`just test races`)
 test *ARGS: setup

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use billing::month_close::{self, Closed, Options, RunError, StartError, State};
 use billing::report;
 use billing_workers::WorkersConfig;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use billing::import::{ImportError, ImportOptions, ImportSummary, OnBadRow, Progress, focus};
 use chrono::{DateTime, Utc};
 use outbox::{Origin, Outbox, UnitOfWork};

@@ -35,7 +35,7 @@ pub(crate) async fn until_drained(
     let mut meter = Meter::start(outbox.pool()).await?;
     let rest = loop {
         if own.is_none() && !others_do_it(outbox.pool()).await? {
-            own = Some(Own::start(outbox, config));
+            own = Some(Own::start(outbox, config)?);
         }
         if let Some(own) = &mut own {
             own.must_run().await?;
@@ -108,15 +108,15 @@ struct Own {
 }
 
 impl Own {
-    fn start(outbox: &Outbox, config: &WorkersConfig) -> Self {
+    fn start(outbox: &Outbox, config: &WorkersConfig) -> Result<Self> {
         let stop = CancellationToken::new();
         let mut worker = Worker::new(outbox.clone(), WorkerConfig::default());
-        billing_workers::add_all(&mut worker, config);
-        Self {
+        billing_workers::add_all(&mut worker, config, None)?;
+        Ok(Self {
             relay: tokio::spawn(Relay::new(outbox.clone()).run(stop.clone())),
             worker: tokio::spawn(worker.run(stop.clone())),
             stop,
-        }
+        })
     }
 
     /// A relay or worker that ended by itself has an error to tell.
