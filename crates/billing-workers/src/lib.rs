@@ -1,1 +1,98 @@
-//! TODO
+//! The consumers of the billing events, and the site that every binary opens first.
+//!
+//! | consumer            | reads               | effect                                        |
+//! |---------------------|---------------------|-----------------------------------------------|
+//! | `collection-report` | `invoice.finalized` | figures of the month, in the same transaction |
+//! | `documents`         | `invoice.finalized` | one HTML file per invoice                     |
+//!
+//! A consumer added to [`add_all`] runs in every binary that runs workers.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use outbox::{ConsumerSpec, Worker};
+
+mod collection_report;
+mod documents;
+mod payload;
+pub mod site;
+
+pub use collection_report::CollectionReport;
+pub use documents::{Documents, FolderError};
+
+/// What the consumers need to know of the place where they run.
+#[derive(Debug, Clone)]
+pub struct WorkersConfig {
+    /// The folder of the invoices' files; it is created if it is not there.
+    pub documents_dir: PathBuf,
+}
+
+/// Why the consumers could not be added.
+#[derive(Debug, thiserror::Error)]
+pub enum AddError {
+    /// A name was asked for that no consumer has.
+    #[error("there is no consumer {asked:?}; there are: {}", names().join(", "))]
+    Unknown {
+        /// The name.
+        asked: String,
+    },
+    /// The documents' folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+}
+
+/// The consumers' names.
+#[must_use]
+pub fn names() -> Vec<&'static str> {
+    specs().iter().map(|spec| spec.name).collect()
+}
+
+/// How each consumer is read and retried.
+#[must_use]
+pub fn specs() -> [ConsumerSpec; 2] {
+    [collection_report(), documents()]
+}
+
+fn collection_report() -> ConsumerSpec {
+    ConsumerSpec::new("collection-report", &[payload::INVOICE_FINALIZED])
+}
+
+/// A disk that does not answer within this time holds nobody else's document up.
+const FILE_TIMEOUT: Duration = Duration::from_secs(30);
+
+fn documents() -> ConsumerSpec {
+    let spec = ConsumerSpec::new("documents", &[payload::INVOICE_FINALIZED]);
+    ConsumerSpec {
+        call_timeout: FILE_TIMEOUT,
+        ..spec
+    }
+}
+
+/// Adds all consumers to a worker, or those named in `only`.
+///
+/// # Errors
+/// [`AddError`]; the worker is then not to be run.
+pub fn add_all(
+    worker: &mut Worker,
+    config: &WorkersConfig,
+    only: Option<&[String]>,
+) -> Result<(), AddError> {
+    if let Some(asked) = only
+        .into_iter()
+        .flatten()
+        .find(|name| !names().contains(&name.as_str()))
+    {
+        return Err(AddError::Unknown {
+            asked: asked.clone(),
+        });
+    }
+    let is_wanted =
+        |spec: &ConsumerSpec| only.is_none_or(|only| only.iter().any(|name| name == spec.name));
+    if is_wanted(&collection_report()) {
+        worker.transactional(collection_report(), CollectionReport);
+    }
+    if is_wanted(&documents()) {
+        worker.external(documents(), Documents::in_folder(&config.documents_dir)?);
+    }
+    Ok(())
+}

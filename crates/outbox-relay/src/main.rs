@@ -1,1 +1,48 @@
-fn main() {}
+//! The relay and the workers in one binary, roles by flag; and what to do about dead letters.
+//!
+//! Exit code 0: stopped as asked. 1: it failed, and says why. 2: it was called wrongly.
+
+mod args;
+mod dead;
+mod run;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use billing_workers::site::Site;
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+
+use args::{Cli, Command};
+
+/// The server's notices are of no use to the people who read this log.
+const LOG: &str = "info,sqlx::postgres::notice=off";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_writer(std::io::stderr)
+        .init();
+    match run(cli).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<()> {
+    let site = Site::open(cli.site.config()).await?;
+    let outcome = match cli.command {
+        None => run::until_stopped(&site, cli.run).await,
+        Some(Command::Dead(command)) => dead::run(&site, command).await,
+    };
+    let closed = site.close().await;
+    outcome?;
+    Ok(closed?)
+}

@@ -1,0 +1,124 @@
+//! The consumer that writes each final invoice's document into a folder.
+//!
+//! The intent row is there before the file, and says at the end what was written. Whoever is stopped
+//! in between writes the same bytes to the same path again.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use billing::document::{self, FrozenInvoice, LoadError, Standing, Written};
+use billing::ids::InvoiceId;
+use outbox::{Act, Dedupe, Event, External, Failure, Load, UnitOfWork};
+use sha2::{Digest, Sha256};
+
+use crate::payload::InvoiceFinalizedV1;
+
+mod folder;
+
+use folder::Folder;
+pub use folder::FolderError;
+
+/// Writes the documents.
+#[derive(Debug, Clone)]
+pub struct Documents {
+    folder: Arc<Folder>,
+}
+
+/// A document to be written.
+#[derive(Debug)]
+pub struct Draft {
+    invoice: FrozenInvoice,
+    path: String,
+    /// Whether an earlier attempt may have left an unfinished file.
+    is_again: bool,
+}
+
+impl Documents {
+    /// The documents of a folder, which is created if it is not there.
+    ///
+    /// # Errors
+    /// [`FolderError`].
+    pub fn in_folder(root: &Path) -> Result<Self, FolderError> {
+        Ok(Self {
+            folder: Arc::new(Folder::create(root)?),
+        })
+    }
+}
+
+impl External for Documents {
+    type Intent = Arc<Draft>;
+    type Answer = Written;
+
+    const DEDUPE: Dedupe = Dedupe::IdempotentSink;
+
+    async fn load(
+        &self,
+        tx: &mut UnitOfWork,
+        events: &[Event],
+    ) -> Result<Vec<Load<Arc<Draft>>>, Failure> {
+        let read = |event| InvoiceFinalizedV1::of(event).map(|read| read.invoice_id);
+        let ids: Vec<InvoiceId> = events.iter().map(read).collect::<Result<_, _>>()?;
+        let invoices = document::load_all(tx, &ids).await.map_err(failure)?;
+        let intents = document::intend_all(tx, &invoices).await?;
+        let loads = invoices.into_iter().zip(intents).map(|(invoice, intent)| {
+            let is_again = match intent.standing {
+                Standing::Written => return Load::Recorded,
+                Standing::Again => true,
+                Standing::New => false,
+            };
+            Load::Call(Arc::new(Draft {
+                invoice,
+                path: intent.path,
+                is_again,
+            }))
+        });
+        Ok(loads.collect())
+    }
+
+    async fn act(&self, draft: &Arc<Draft>) -> Act<Written> {
+        let (folder, draft) = (Arc::clone(&self.folder), Arc::clone(draft));
+        match tokio::task::spawn_blocking(move || write(&folder, &draft)).await {
+            Ok(act) => act,
+            Err(error) => Act::Retry {
+                error: error.to_string(),
+                after: None,
+            },
+        }
+    }
+
+    async fn settle(
+        &self,
+        tx: &mut UnitOfWork,
+        answers: Vec<(Arc<Draft>, Written)>,
+    ) -> Result<(), Failure> {
+        let written: Vec<Written> = answers.into_iter().map(|(_, written)| written).collect();
+        document::written(tx, &written).await?;
+        Ok(())
+    }
+}
+
+fn write(folder: &Folder, draft: &Draft) -> Act<Written> {
+    let page = document::render(&draft.invoice);
+    match folder.write(&draft.path, page.as_bytes(), draft.is_again) {
+        Ok(()) => Act::Answer(Written {
+            invoice_id: draft.invoice.invoice_id,
+            sha256: Sha256::digest(&page).into(),
+            bytes: i64::try_from(page.len()).unwrap_or(i64::MAX),
+        }),
+        Err(error) if error.is_of_the_folder() => Act::Unavailable {
+            error: error.to_string(),
+            after: None,
+        },
+        Err(error) => Act::Retry {
+            error: error.to_string(),
+            after: None,
+        },
+    }
+}
+
+fn failure(error: LoadError) -> Failure {
+    match error {
+        LoadError::Database(error) => Failure::Database(error),
+        error => Failure::retry(error),
+    }
+}

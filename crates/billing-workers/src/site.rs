@@ -1,0 +1,223 @@
+//! The site: the database and the data folder that every binary works with.
+//!
+//! With no database named, the site runs a private Postgres under its data folder. Opening it brings
+//! the schemas up to date and refuses a server that could lose what it acknowledged.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use local_postgres::{LocalPostgres, StartError, StopError};
+use outbox::{GuardError, Outbox};
+use sqlx::PgPool;
+use sqlx::migrate::MigrateError;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+/// Two lanes of each consumer, their deliveries, the relay and a command run side by side; beyond
+/// that connections cost the server more than they bring.
+const CONNECTIONS: u32 = 16;
+/// A server that restarts is back within this time; who waits longer should hear about it.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where a site is.
+#[derive(Debug, Clone)]
+pub struct SiteConfig {
+    /// A server of one's own; the private one when absent.
+    pub database_url: Option<String>,
+    /// The folder of the private server and of what is written; created if it is not there.
+    pub data_dir: PathBuf,
+}
+
+/// Why a site could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum SiteError {
+    /// The URL of the database cannot be read.
+    #[error("BILLING_DATABASE_URL is no URL such as postgres://user:password@host:5432/database")]
+    Url(#[source] sqlx::Error),
+    /// The private server did not start.
+    #[error("could not start the private Postgres")]
+    Local(#[from] StartError),
+    /// No connection.
+    #[error("cannot connect to {database}: does the server run, and may this user log in?")]
+    Connect {
+        /// Which, without the password.
+        database: String,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// The schemas could not be brought up to date.
+    #[error("could not migrate {database}")]
+    Migrate {
+        /// Which, without the password.
+        database: String,
+        /// Why.
+        source: MigrateError,
+    },
+    /// The server cannot keep the promises.
+    #[error("{database} must not be used")]
+    Unsafe {
+        /// Which, without the password.
+        database: String,
+        /// Why.
+        source: GuardError,
+    },
+}
+
+/// An open site.
+#[derive(Debug)]
+pub struct Site {
+    outbox: Outbox,
+    data_dir: PathBuf,
+    database: String,
+    local: Option<LocalPostgres>,
+}
+
+impl Site {
+    /// Connects, migrates, and checks the server.
+    ///
+    /// # Errors
+    /// [`SiteError`].
+    pub async fn open(config: SiteConfig) -> Result<Self, SiteError> {
+        let local = match &config.database_url {
+            Some(_) => None,
+            None => Some(start(config.data_dir.clone()).await?),
+        };
+        let url = config
+            .database_url
+            .or_else(|| local.as_ref().map(LocalPostgres::url));
+        let options =
+            PgConnectOptions::from_str(&url.unwrap_or_default()).map_err(SiteError::Url)?;
+        let database = described(&options, local.is_some());
+        let pool = PgPoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_with(options.application_name("billing"))
+            .await
+            .map_err(|source| SiteError::Connect {
+                database: database.clone(),
+                source,
+            })?;
+        prepare(&pool, &database).await?;
+        Ok(Self {
+            outbox: Outbox::new(pool),
+            data_dir: config.data_dir,
+            database,
+            local,
+        })
+    }
+
+    /// The log.
+    #[must_use]
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// The pool, for reading.
+    #[must_use]
+    pub fn pool(&self) -> &PgPool {
+        self.outbox.pool()
+    }
+
+    /// The data folder.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// Where documents are written unless somebody chose another folder.
+    #[must_use]
+    pub fn documents_dir(&self) -> PathBuf {
+        self.data_dir.join("documents")
+    }
+
+    /// Which database it is, for people: never with its password.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// Closes the connections, and leaves the private server, which stops when nobody else uses it.
+    ///
+    /// # Errors
+    /// [`StopError`].
+    pub async fn close(self) -> Result<(), StopError> {
+        self.outbox.pool().close().await;
+        let Some(local) = self.local else {
+            return Ok(());
+        };
+        tokio::task::spawn_blocking(move || local.stop())
+            .await
+            .unwrap_or_else(resume)
+    }
+}
+
+async fn start(data_dir: PathBuf) -> Result<LocalPostgres, SiteError> {
+    let started = tokio::task::spawn_blocking(move || LocalPostgres::start(&data_dir)).await;
+    Ok(started.unwrap_or_else(resume)?)
+}
+
+/// A panic on another thread goes on here.
+fn resume<T>(error: tokio::task::JoinError) -> T {
+    std::panic::resume_unwind(error.into_panic())
+}
+
+/// The guard comes second: it looks at what the migrations made.
+async fn prepare(pool: &PgPool, database: &str) -> Result<(), SiteError> {
+    let database = || database.to_owned();
+    billing::migrate(pool)
+        .await
+        .map_err(|source| SiteError::Migrate {
+            database: database(),
+            source,
+        })?;
+    outbox::refuse_unsafe_server(pool)
+        .await
+        .map_err(|source| SiteError::Unsafe {
+            database: database(),
+            source,
+        })
+}
+
+fn described(options: &PgConnectOptions, is_private: bool) -> String {
+    let host = options.get_socket().map_or_else(
+        || format!("{}:{}", options.get_host(), options.get_port()),
+        |socket| socket.display().to_string(),
+    );
+    let name = options
+        .get_database()
+        .unwrap_or_else(|| options.get_username());
+    let kind = if is_private {
+        "private database"
+    } else {
+        "database"
+    };
+    format!("{kind} {name} at {host}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_description_has_no_password() {
+        let options = PgConnectOptions::from_str("postgres://me:secret@db.example:5433/books");
+
+        assert_eq!(
+            described(&options.unwrap(), false),
+            "database books at db.example:5433"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_url_that_cannot_be_read_is_the_callers_mistake() {
+        let database_url = Some("not a url".to_owned());
+        let config = SiteConfig {
+            database_url,
+            data_dir: PathBuf::from("."),
+        };
+
+        let error = Site::open(config).await.unwrap_err();
+
+        assert!(matches!(error, SiteError::Url(_)));
+    }
+}

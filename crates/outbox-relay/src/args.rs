@@ -1,0 +1,168 @@
+//! What can be said on the command line. Each setting of a site has a variable too.
+
+use std::path::PathBuf;
+
+use billing_workers::site::SiteConfig;
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use uuid::Uuid;
+
+/// Publishes committed events and runs the consumers, until it is told to stop.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    #[command(flatten)]
+    pub(crate) site: SiteArgs,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SiteArgs {
+    /// Postgres server to use; without one, a private one runs under the data folder
+    #[arg(
+        long,
+        env = "BILLING_DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    #[arg(global = true)]
+    database_url: Option<String>,
+    /// Folder of the private server and of the documents
+    #[arg(
+        long,
+        env = "BILLING_DATA_DIR",
+        default_value = ".billing",
+        value_name = "FOLDER"
+    )]
+    #[arg(global = true)]
+    data_dir: PathBuf,
+}
+
+impl SiteArgs {
+    pub(crate) fn config(self) -> SiteConfig {
+        SiteConfig {
+            database_url: self.database_url,
+            data_dir: self.data_dir,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// What this process does
+    #[arg(long, value_enum, default_value_t = Role::All)]
+    pub(crate) role: Role,
+    /// Which consumers to run, separated by commas [default: all]
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    #[arg(value_parser = PossibleValuesParser::new(billing_workers::names()))]
+    pub(crate) consumers: Option<Vec<String>>,
+    /// Folder of the invoices' files [default: <data folder>/documents]
+    #[arg(long, env = "BILLING_DOCUMENTS_DIR", value_name = "FOLDER")]
+    pub(crate) documents_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// Publish events only
+    Relay,
+    /// Run consumers only; a relay must run elsewhere
+    Worker,
+    /// Both
+    All,
+}
+
+impl Role {
+    pub(crate) fn publishes(self) -> bool {
+        matches!(self, Self::Relay | Self::All)
+    }
+
+    pub(crate) fn consumes(self) -> bool {
+        matches!(self, Self::Worker | Self::All)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Events that a consumer gave up on
+    #[command(subcommand)]
+    Dead(DeadCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadCommand {
+    /// List them, oldest first
+    List(Which),
+    /// Give them a new set of attempts
+    Redrive {
+        #[command(flatten)]
+        which: Which,
+        /// Only say which ones it would be
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Which {
+    /// Of this consumer [default: of all]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) consumer: Option<String>,
+    /// These events [default: all]
+    #[arg(long = "event", num_args = 1.., value_name = "ID")]
+    pub(crate) events: Vec<Uuid>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_arguments_do_not_contradict_each_other() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn everything_runs_unless_told_otherwise() {
+        let cli = parse("outbox-relay").unwrap();
+
+        assert_eq!(cli.run.role, Role::All);
+        assert_eq!(cli.run.consumers, None);
+    }
+
+    #[test]
+    fn an_unknown_consumer_is_answered_with_the_known_ones() {
+        let error = parse("outbox-relay --consumers documents,mails").unwrap_err();
+
+        assert_eq!(error.kind(), ErrorKind::InvalidValue);
+        let text = error.to_string();
+        assert!(
+            text.contains("collection-report") && text.contains("documents"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn dead_letters_are_chosen_by_consumer_and_id() {
+        let id = Uuid::nil();
+        let line = format!("outbox-relay dead redrive --consumer documents --event {id} --dry-run");
+
+        let Some(Command::Dead(DeadCommand::Redrive { which, dry_run })) =
+            parse(&line).unwrap().command
+        else {
+            panic!("another command");
+        };
+
+        assert_eq!(which.consumer.as_deref(), Some("documents"));
+        assert_eq!((which.events, dry_run), (vec![id], true));
+    }
+}

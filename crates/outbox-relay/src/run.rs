@@ -1,0 +1,127 @@
+//! Running: relay and workers side by side, until a signal or the failure of one stops both.
+
+use std::future::Future;
+
+use anyhow::{Context as _, Result};
+use billing_workers::WorkersConfig;
+use billing_workers::site::Site;
+use outbox::{Outbox, Relay, Worker, WorkerConfig};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::args::{Role, RunArgs};
+
+pub(crate) async fn until_stopped(site: &Site, args: RunArgs) -> Result<()> {
+    let documents_dir = args
+        .documents_dir
+        .clone()
+        .unwrap_or_else(|| site.documents_dir());
+    let config = WorkersConfig { documents_dir };
+    let worker = if args.role.consumes() {
+        Some(worker(site, &config, &args)?)
+    } else {
+        None
+    };
+    let shutdown = CancellationToken::new();
+    let signals = tokio::spawn(stop_on_signal(Signals::listen()?, shutdown.clone()));
+    info!("{}", start_line(site, &config, &args));
+    let (published, consumed) = tokio::join!(
+        stopping(
+            &shutdown,
+            publish(args.role, site.outbox(), shutdown.clone())
+        ),
+        stopping(&shutdown, consume(worker, shutdown.clone())),
+    );
+    signals.abort();
+    published?;
+    consumed?;
+    info!("Stopped");
+    Ok(())
+}
+
+fn worker(site: &Site, config: &WorkersConfig, args: &RunArgs) -> Result<Worker> {
+    let mut worker = Worker::new(site.outbox().clone(), WorkerConfig::default());
+    billing_workers::add_all(&mut worker, config, args.consumers.as_deref())?;
+    Ok(worker)
+}
+
+async fn publish(role: Role, outbox: &Outbox, shutdown: CancellationToken) -> Result<()> {
+    if !role.publishes() {
+        return Ok(());
+    }
+    Relay::new(outbox.clone())
+        .run(shutdown)
+        .await
+        .context("the relay stopped")
+}
+
+async fn consume(worker: Option<Worker>, shutdown: CancellationToken) -> Result<()> {
+    let Some(worker) = worker else { return Ok(()) };
+    worker.run(shutdown).await.context("the workers stopped")
+}
+
+/// A half that fails stops the other: a process that only seems to run is worse than none.
+async fn stopping(
+    shutdown: &CancellationToken,
+    half: impl Future<Output = Result<()>>,
+) -> Result<()> {
+    let outcome = half.await;
+    if outcome.is_err() {
+        shutdown.cancel();
+    }
+    outcome
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self> {
+        let listen = || -> std::io::Result<Self> {
+            let interrupt = signal(SignalKind::interrupt())?;
+            Ok(Self {
+                interrupt,
+                terminate: signal(SignalKind::terminate())?,
+            })
+        };
+        listen().context("cannot listen for signals")
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// The first signal lets the batches in hand end; whoever sends a second one does not want to wait.
+async fn stop_on_signal(mut signals: Signals, shutdown: CancellationToken) {
+    signals.next().await;
+    info!("Stopping after the batches in hand; the same signal again stops at once");
+    shutdown.cancel();
+    signals.next().await;
+    info!("Stopped at once; what was in hand is done again by the next process");
+    std::process::exit(1);
+}
+
+fn start_line(site: &Site, config: &WorkersConfig, args: &RunArgs) -> String {
+    let database = site.database();
+    if !args.role.consumes() {
+        return format!("Relay of the {database}");
+    }
+    let consumers = args.consumers.clone().map_or_else(
+        || billing_workers::names().join(", "),
+        |names| names.join(", "),
+    );
+    let role = if args.role.publishes() {
+        "Relay and workers"
+    } else {
+        "Workers"
+    };
+    let documents = config.documents_dir.display();
+    format!("{role} of the {database}; consumers: {consumers}; documents in {documents}")
+}
