@@ -171,6 +171,20 @@ mod tests {
         assert!(names(folder.path()).is_empty());
     }
 
+    /// The control: a file that is written in place is half there when its writer is killed.
+    #[test]
+    fn written_in_place_a_killed_writer_leaves_half_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("a.html");
+        fs::write(&target, "the whole file of before").unwrap();
+
+        let mut killed = File::create(&target).unwrap();
+        killed.write_all(b"half").unwrap();
+        std::mem::forget(killed);
+
+        assert_eq!(fs::read_to_string(&target).unwrap(), "half");
+    }
+
     #[test]
     fn a_killed_writer_leaves_no_target_and_its_leftover_is_removed() {
         let folder = tempfile::tempdir().unwrap();

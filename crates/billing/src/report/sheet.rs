@@ -52,7 +52,9 @@ pub async fn write_csv(
     target: &Path,
 ) -> Result<u64, SheetError> {
     clear_leftovers(target)?;
-    let mut sheet = csv::Writer::from_writer(WholeFile::create(target)?);
+    let mut sheet = csv::WriterBuilder::new()
+        .terminator(csv::Terminator::CRLF)
+        .from_writer(WholeFile::create(target)?);
     let count = write_entries(entries, &mut sheet).await?;
     let file = sheet
         .into_inner()

@@ -1,0 +1,169 @@
+//! A company whose sample month is closed, and whose events wait for their consumers.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use billing::import::{ImportOptions, OnBadRow, focus};
+use billing::month_close;
+use billing_workers::WorkersConfig;
+use chrono::{DateTime, NaiveDate, Utc};
+use outbox::{Event, Lane, LogPoint, Origin, Outbox, Relay, Worker, WorkerConfig};
+use sqlx::Row as _;
+use tempfile::TempDir;
+use testkit::{TestDb, until};
+use tokio_util::sync::CancellationToken;
+
+const FILE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../samples/focus/focus_2024-09.csv"
+);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct World {
+    pub(crate) outbox: Outbox,
+    pub(crate) folder: TempDir,
+    _db: TestDb,
+}
+
+pub(crate) fn september() -> NaiveDate {
+    "2024-09-01".parse().unwrap()
+}
+
+pub(crate) fn origin() -> Origin {
+    Origin::of("Ada").bulk().because("a test")
+}
+
+impl World {
+    pub(crate) async fn closed() -> Self {
+        let db = TestDb::billing().await.unwrap();
+        let outbox = Outbox::new(db.pool.clone());
+        let now: DateTime<Utc> = "2025-01-01T00:00:00Z".parse().unwrap();
+        let import = ImportOptions {
+            on_bad_row: OnBadRow::Stop,
+            now,
+        };
+        focus::import_file(&outbox, origin(), Path::new(FILE), import, |_| ())
+            .await
+            .unwrap();
+        let options = month_close::Options::new(september(), now, now, origin());
+        month_close::run(&outbox, &options, &|_| ()).await.unwrap();
+        Self {
+            outbox,
+            folder: tempfile::tempdir().unwrap(),
+            _db: db,
+        }
+    }
+
+    pub(crate) fn documents_dir(&self) -> PathBuf {
+        self.folder.path().join("documents")
+    }
+
+    /// Runs relay and workers until nothing is left to do.
+    pub(crate) async fn deliver_everything(&self) {
+        let running = self.start(|| ());
+        until("every event to be handled", PATIENCE, async || {
+            self.is_drained().await.then_some(())
+        })
+        .await
+        .unwrap();
+        running.stop().await;
+    }
+
+    /// Starts the workers, does something, and starts the relay: no event is seen before.
+    pub(crate) fn start(&self, before_events: impl FnOnce()) -> Running {
+        let config = WorkersConfig {
+            documents_dir: self.documents_dir(),
+        };
+        let mut worker = Worker::new(self.outbox.clone(), WorkerConfig::default());
+        billing_workers::add_all(&mut worker, &config, None).unwrap();
+        let stop = CancellationToken::new();
+        let worker = tokio::spawn(worker.run(stop.clone()));
+        before_events();
+        let relay = tokio::spawn(Relay::new(self.outbox.clone()).run(stop.clone()));
+        Running {
+            relay,
+            worker,
+            stop,
+        }
+    }
+
+    async fn is_drained(&self) -> bool {
+        let pool = self.outbox.pool();
+        let mut left = outbox::pending(pool).await.unwrap() > 0;
+        for name in billing_workers::names() {
+            let backlog = outbox::backlog(pool, name).await.unwrap();
+            left |= backlog.behind || backlog.due > 0 || backlog.waiting > 0;
+        }
+        !left
+    }
+
+    pub(crate) async fn ask(&self, question: &'static str) -> String {
+        let answer: Option<String> = sqlx::query_scalar(question)
+            .fetch_one(self.outbox.pool())
+            .await
+            .unwrap();
+        answer.unwrap_or_default()
+    }
+
+    /// The events of the final invoices, as the log hands them to a consumer.
+    pub(crate) async fn finalized(&self) -> Vec<Event> {
+        let rows = sqlx::query(
+            "select event_id, topic, schema_version, key, part, at, payload, actor
+             from outbox.event where topic = 'invoice.finalized' order by id",
+        );
+        let rows = rows.fetch_all(self.outbox.pool()).await.unwrap();
+        let event = |row: &sqlx::postgres::PgRow| Event {
+            point: LogPoint::default(),
+            event_id: row.get("event_id"),
+            topic: row.get("topic"),
+            schema_version: row.get("schema_version"),
+            key: row.get("key"),
+            part: row.get("part"),
+            lane: Lane::Bulk,
+            at: row.get("at"),
+            payload: row.get("payload"),
+            actor: row.get("actor"),
+            reason: None,
+            request_id: None,
+            caused_by: None,
+            batch_id: None,
+            traceparent: None,
+        };
+        rows.iter().map(event).collect()
+    }
+}
+
+/// Relay and workers at work.
+pub(crate) struct Running {
+    stop: CancellationToken,
+    relay: tokio::task::JoinHandle<std::io::Result<()>>,
+    worker: tokio::task::JoinHandle<Result<(), sqlx::Error>>,
+}
+
+impl Running {
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        self.relay.await.unwrap().unwrap();
+        self.worker.await.unwrap().unwrap();
+    }
+}
+
+/// The files below a folder, relative to it, in order.
+pub(crate) fn files_below(root: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path)
+            } else {
+                files.push(path)
+            }
+        }
+    }
+    let relative = |path: PathBuf| path.strip_prefix(root).unwrap().to_owned();
+    let mut files: Vec<PathBuf> = files.into_iter().map(relative).collect();
+    files.sort();
+    files
+}
