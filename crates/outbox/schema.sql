@@ -8,7 +8,10 @@ CREATE FUNCTION outbox.require_event() RETURNS trigger
     AS $_$
 declare
     mark text := 'outbox.announced_' || tg_relid || '_' || tg_argv[1];
-    now  text := statement_timestamp()::text || pg_current_xact_id()::text;
+    now  text := concat_ws(
+        ' ', statement_timestamp(), pg_current_xact_id(),
+        pg_stat_get_xact_tuples_inserted(tg_relid), pg_stat_get_xact_tuples_updated(tg_relid)
+    );
     missing uuid;
 begin
     if current_setting(mark, true) = now then
@@ -203,6 +206,7 @@ CREATE TABLE outbox.tick (
     n bigint NOT NULL,
     snapshot pg_snapshot NOT NULL,
     sequence bigint NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
     floor bigint NOT NULL,
     events bigint NOT NULL,
     max_id bigint NOT NULL,
@@ -254,7 +258,7 @@ CREATE INDEX event_default_xid_idx ON outbox.event_default USING btree (xid) WHE
 
 CREATE INDEX event_default_xid_idx1 ON outbox.event_default USING btree (xid) WHERE (lane = 1);
 
-CREATE INDEX tick_by_xmax ON outbox.tick USING btree (pg_snapshot_xmax(snapshot));
+CREATE INDEX tick_by_xid ON outbox.tick USING btree (xid);
 
 ALTER INDEX outbox.event_by_id ATTACH PARTITION outbox.event_0_id_idx;
 
