@@ -152,12 +152,16 @@ create table outbox.member (
 -- return at once; a check per row costs a lookup per row. The event id column must be NOT NULL
 -- (or tied to the xid column by a CHECK). All firings of one commit share its
 -- statement_timestamp(), so the mark cannot outlive the statement that set it, whatever
--- SET CONSTRAINTS did before.
+-- SET CONSTRAINTS did before. Statements sent together and those of one function share it, too:
+-- hence the number of rows that the transaction has written is part of the mark.
 create function outbox.require_event() returns trigger
 language plpgsql set search_path = pg_catalog as $$
 declare
     mark text := 'outbox.announced_' || tg_relid || '_' || tg_argv[1];
-    now  text := statement_timestamp()::text || pg_current_xact_id()::text;
+    now  text := concat_ws(
+        ' ', statement_timestamp(), pg_current_xact_id(),
+        pg_stat_get_xact_tuples_inserted(tg_relid), pg_stat_get_xact_tuples_updated(tg_relid)
+    );
     missing uuid;
 begin
     if current_setting(mark, true) = now then
