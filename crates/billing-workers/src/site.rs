@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use local_postgres::{LocalPostgres, StartError, StopError};
 use outbox::{GuardError, Outbox};
-use sqlx::PgPool;
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions as _, Connection as _, PgPool};
 
 /// Two lanes of each consumer, their deliveries, the relay and a command run side by side; beyond
 /// that connections cost the server more than they bring.
@@ -31,9 +31,12 @@ pub struct SiteConfig {
 /// Why a site could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum SiteError {
-    /// The URL of the database cannot be read.
-    #[error("BILLING_DATABASE_URL is no URL such as postgres://user:password@host:5432/database")]
-    Url(#[source] sqlx::Error),
+    /// The URL of the database cannot be read; why.
+    #[error(
+        "BILLING_DATABASE_URL cannot be read ({0}): it should look like \
+         postgres://user:password@host:5432/database"
+    )]
+    Url(String),
     /// The private server did not start.
     #[error("could not start the private Postgres")]
     Local(#[from] StartError),
@@ -78,20 +81,18 @@ impl Site {
     /// # Errors
     /// [`SiteError`].
     pub async fn open(config: SiteConfig) -> Result<Self, SiteError> {
-        let local = match &config.database_url {
-            Some(_) => None,
-            None => Some(start(config.data_dir.clone()).await?),
+        // An empty variable is how a compose file says "none".
+        let (url, local) = match config.database_url.filter(|url| !url.is_empty()) {
+            Some(url) => (url, None),
+            None => {
+                let local = start(config.data_dir.clone()).await?;
+                (local.url(), Some(local))
+            }
         };
-        let url = config
-            .database_url
-            .or_else(|| local.as_ref().map(LocalPostgres::url));
-        let options =
-            PgConnectOptions::from_str(&url.unwrap_or_default()).map_err(SiteError::Url)?;
+        let options = PgConnectOptions::from_str(&url);
+        let options = options.map_err(|error| SiteError::Url(error.to_string()))?;
         let database = described(&options, local.is_some());
-        let pool = PgPoolOptions::new()
-            .max_connections(CONNECTIONS)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_with(options.application_name("billing"))
+        let pool = connect(options.application_name("billing"))
             .await
             .map_err(|source| SiteError::Connect {
                 database: database.clone(),
@@ -161,6 +162,20 @@ fn resume<T>(error: tokio::task::JoinError) -> T {
     std::panic::resume_unwind(error.into_panic())
 }
 
+/// A pool asks a server that refuses again and again; whoever starts a program wants to know at once.
+async fn connect(options: PgConnectOptions) -> Result<PgPool, sqlx::Error> {
+    let first = tokio::time::timeout(ACQUIRE_TIMEOUT, options.connect()).await;
+    first
+        .map_err(|_| sqlx::Error::PoolTimedOut)??
+        .close()
+        .await?;
+    PgPoolOptions::new()
+        .max_connections(CONNECTIONS)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_with(options)
+        .await
+}
+
 /// The guard comes second: it looks at what the migrations made.
 async fn prepare(pool: &PgPool, database: &str) -> Result<(), SiteError> {
     let database = || database.to_owned();
@@ -219,5 +234,22 @@ mod tests {
         let error = Site::open(config).await.unwrap_err();
 
         assert!(matches!(error, SiteError::Url(_)));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_refuses_is_told_at_once_and_by_name() {
+        let database_url = Some("postgres://me:secret@localhost:1/books".to_owned());
+        let data_dir = PathBuf::from(".");
+
+        let error = Site::open(SiteConfig {
+            database_url,
+            data_dir,
+        })
+        .await
+        .unwrap_err();
+
+        assert!(matches!(error, SiteError::Connect { .. }));
+        assert!(error.to_string().contains("database books at localhost:1"));
+        assert!(!format!("{error:?}").contains("secret"));
     }
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 /// Publishes committed events and runs the consumers, until it is told to stop.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
+#[command(version)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) run: RunArgs,
