@@ -31,11 +31,21 @@ const EXIT_CODES: &str = "Exit codes:
 #[derive(Debug, Args)]
 pub(crate) struct SiteArgs {
     /// Folder of the private database, the documents and the reports
-    #[arg(long, env = "BILLING_DATA_DIR", default_value = ".billing", global = true)]
+    #[arg(
+        long,
+        env = "BILLING_DATA_DIR",
+        default_value = ".billing",
+        global = true
+    )]
     pub(crate) data_dir: PathBuf,
     /// Your Postgres, 15 or newer: postgres://user:password@host/database.
     /// Without it a private one is started in the data folder
-    #[arg(long, env = "BILLING_DATABASE_URL", global = true, hide_env_values = true)]
+    #[arg(
+        long,
+        env = "BILLING_DATABASE_URL",
+        global = true,
+        hide_env_values = true
+    )]
     pub(crate) database_url: Option<String>,
     /// Print one JSON object as the last line of stdout, and nothing else there
     #[arg(long, global = true)]
@@ -93,7 +103,7 @@ pub(crate) enum Command {
 /// The formats of usage files.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Format {
-    /// `FinOps` Open Cost and Usage Specification 1.0, CSV
+    /// FinOps Open Cost and Usage Specification 1.0, CSV
     Focus,
 }
 
@@ -132,7 +142,10 @@ mod tests {
 
     #[test]
     fn a_month_is_four_digits_and_two() {
-        assert_eq!(month("2024-09"), Ok(NaiveDate::from_ymd_opt(2024, 9, 1).unwrap()));
+        assert_eq!(
+            month("2024-09"),
+            Ok(NaiveDate::from_ymd_opt(2024, 9, 1).unwrap())
+        );
         for wrong in ["2024-13", "2024-9", "24-09", "2024-09-01", "+024-09", ""] {
             assert!(month(wrong).is_err(), "{wrong}");
         }

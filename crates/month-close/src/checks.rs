@@ -10,9 +10,17 @@ use crate::{Verdict, settle};
 
 /// Runs the checks; those that hold only at rest when the log is drained.
 pub(crate) async fn all(pool: &PgPool) -> Result<Vec<Outcome>> {
-    let at_rest = settle::drained(pool).await?.is_some_and(|rest| rest.waiting == 0);
-    let scope = if at_rest { check::Scope::AtRest } else { check::Scope::Always };
-    check::run(pool, scope).await.context("the checks could not run")
+    let at_rest = settle::drained(pool)
+        .await?
+        .is_some_and(|rest| rest.waiting == 0);
+    let scope = if at_rest {
+        check::Scope::AtRest
+    } else {
+        check::Scope::Always
+    };
+    check::run(pool, scope)
+        .await
+        .context("the checks could not run")
 }
 
 /// `month-close check`.
@@ -22,18 +30,28 @@ pub(crate) async fn run(site: &Site, json: bool) -> Result<Verdict> {
     if json {
         println!("{}", json!({ "checks": summary(&outcomes) }));
     }
-    Ok(if is_violated(&outcomes) { Verdict::Violated } else { Verdict::Clean })
+    Ok(if is_violated(&outcomes) {
+        Verdict::Violated
+    } else {
+        Verdict::Clean
+    })
 }
 
 /// Says how many ran, and names each violated one with some of its rows.
 pub(crate) fn print(outcomes: &[Outcome]) {
-    let violated: Vec<_> = outcomes.iter().filter(|outcome| outcome.violations > 0).collect();
+    let violated: Vec<_> = outcomes
+        .iter()
+        .filter(|outcome| outcome.violations > 0)
+        .collect();
     match violated.len() {
         0 => eprintln!("Checks     {} run, none violated", outcomes.len()),
         n => eprintln!("Checks     {} run, {n} VIOLATED", outcomes.len()),
     }
     for outcome in violated {
-        eprintln!("  {} {}: {} rows", outcome.code, outcome.title, outcome.violations);
+        eprintln!(
+            "  {} {}: {} rows",
+            outcome.code, outcome.title, outcome.violations
+        );
         for row in &outcome.rows {
             eprintln!("     {row}");
         }

@@ -77,14 +77,21 @@ async fn dry(site: &Site, cli: &Cli) -> Result<Summary> {
     if let Some(source) = &source {
         import::within(&mut tx, source, &cli.close, now).await?;
     }
-    let mut times = Times { import: began.elapsed(), ..Times::default() };
+    let mut times = Times {
+        import: began.elapsed(),
+        ..Times::default()
+    };
     let month = match cli.close.period {
         Some(month) => month,
-        None => month_close::next_month_in(&mut tx, now).await?.ok_or_else(nothing_to_bill)?,
+        None => month_close::next_month_in(&mut tx, now)
+            .await?
+            .ok_or_else(nothing_to_bill)?,
     };
     let stage = Stage::begin("generate", "accounts");
     let options = options(cli, month, origin());
-    let closed = month_close::dry_run(&mut tx, &options).await.map_err(blame)?;
+    let closed = month_close::dry_run(&mut tx, &options)
+        .await
+        .map_err(blame)?;
     let by_account = if cli.close.by_account {
         Some(month_close::by_account_in(&mut tx, month).await?)
     } else {
@@ -116,7 +123,9 @@ async fn which_month(site: &Site, period: Option<NaiveDate>) -> Result<NaiveDate
     if let Some(month) = month_close::next_month(site.pool(), outbox::clock::now()).await? {
         return Ok(month);
     }
-    month_close::last_month(site.pool()).await?.ok_or_else(nothing_to_bill)
+    month_close::last_month(site.pool())
+        .await?
+        .ok_or_else(nothing_to_bill)
 }
 
 fn nothing_to_bill() -> anyhow::Error {
@@ -146,7 +155,9 @@ async fn settle(site: &Site, cli: &Cli) -> Result<(Rest, Duration)> {
         return Ok((Rest::default(), Duration::ZERO));
     }
     let stage = Stage::begin("settle", "events");
-    let config = WorkersConfig { documents_dir: site.documents_dir() };
+    let config = WorkersConfig {
+        documents_dir: site.documents_dir(),
+    };
     let rest = settle::until_drained(site.outbox(), &config, &stage).await?;
     Ok((rest, stage.end("every event is published and handled")))
 }
@@ -167,12 +178,20 @@ fn end_of(month: NaiveDate) -> DateTime<Utc> {
 
 fn outcome(closed: &Closed) -> String {
     let done = &closed.done;
-    format!("{} accounts: {} invoices, {} lines", done.periods(), done.invoices, done.lines)
+    format!(
+        "{} accounts: {} invoices, {} lines",
+        done.periods(),
+        done.invoices,
+        done.lines
+    )
 }
 
 fn origin() -> Origin {
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
-    let actor = user.map_or_else(|_| "month-close".to_owned(), |user| format!("month-close {user}"));
+    let actor = user.map_or_else(
+        |_| "month-close".to_owned(),
+        |user| format!("month-close {user}"),
+    );
     Origin::of(actor).bulk().because("month close")
 }
 

@@ -146,8 +146,12 @@ fn outcome(source: &Source, summary: &ImportSummary) -> String {
         0 => String::new(),
         n => format!(", {n} skipped"),
     };
-    let ImportSummary { rows, new, repeated, accounts, .. } = summary;
-    format!(
-        "{what}: {rows} rows of {accounts} accounts ({new} new, {repeated} repeated{skipped})"
-    )
+    let ImportSummary {
+        rows,
+        new,
+        repeated,
+        accounts,
+        ..
+    } = summary;
+    format!("{what}: {rows} rows of {accounts} accounts ({new} new, {repeated} repeated{skipped})")
 }

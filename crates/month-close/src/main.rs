@@ -10,11 +10,14 @@ mod report;
 mod settle;
 mod summary;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use billing_workers::site::{Site, SiteConfig};
 use clap::Parser;
+use tokio::signal::ctrl_c;
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use args::{Cli, Command};
@@ -37,9 +40,13 @@ pub(crate) struct BadInput(pub(crate) String);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("warn,sqlx::postgres::notice=off"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,sqlx=error"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
     let cli = Cli::parse();
     tokio::select! {
         done = run(cli) => match done {
@@ -51,10 +58,21 @@ async fn main() -> ExitCode {
                 ExitCode::from(if error.is::<BadInput>() { 2 } else { 1 })
             }
         },
-        _ = tokio::signal::ctrl_c() => {
+        signal = stop_signal() => {
             eprintln!("interrupted; run again to go on where it stopped");
-            ExitCode::from(130)
+            ExitCode::from(128 + signal)
         }
+    }
+}
+
+/// The number of the signal that asks us to stop: 2 from the keyboard, 15 from a supervisor.
+async fn stop_signal() -> u8 {
+    let Ok(mut terminated) = signal(SignalKind::terminate()) else {
+        return ctrl_c().await.map_or(2, |()| 2);
+    };
+    tokio::select! {
+        _ = ctrl_c() => 2,
+        _ = terminated.recv() => 15,
     }
 }
 

@@ -24,7 +24,13 @@ impl Stage {
     pub(crate) fn begin(name: &'static str, unit: &'static str) -> Self {
         let started = Instant::now();
         let bar = std::io::stderr().is_terminal().then(|| bar(name, unit));
-        Self { name, unit, bar, started, last_line: Arc::new(Mutex::new(started)) }
+        Self {
+            name,
+            unit,
+            bar,
+            started,
+            last_line: Arc::new(Mutex::new(started)),
+        }
     }
 
     /// `done` of `total` so far. A total may grow while the stage runs.
@@ -34,10 +40,16 @@ impl Stage {
             bar.set_position(done);
             return;
         }
-        let mut last = self.last_line.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self
+            .last_line
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if last.elapsed() >= LINE_EVERY {
             *last = Instant::now();
-            eprintln!("{}", line(self.name, self.unit, done, total, self.started.elapsed()));
+            eprintln!(
+                "{}",
+                line(self.name, self.unit, done, total, self.started.elapsed())
+            );
         }
     }
 
@@ -90,7 +102,13 @@ mod tests {
 
     #[test]
     fn a_line_tells_rate_and_time_left() {
-        let text = line("generate", "accounts", 500, 2_000, Duration::from_millis(250));
+        let text = line(
+            "generate",
+            "accounts",
+            500,
+            2_000,
+            Duration::from_millis(250),
+        );
         assert_eq!(text, "generate  500 of 2000 accounts, 2000/s, 1 s left");
         let start = line("generate", "accounts", 0, 2_000, Duration::ZERO);
         assert_eq!(start, "generate  0 of 2000 accounts, 0/s, unknown left");

@@ -14,16 +14,23 @@ use crate::{BadInput, Verdict};
 pub(crate) async fn run(site: &Site, period: Option<NaiveDate>, json: bool) -> Result<Verdict> {
     let month = match period {
         Some(month) => month,
-        None => billing::month_close::last_month(site.pool()).await?.ok_or_else(|| {
-            BadInput("no month was closed yet: run `just month-close` first".to_owned())
-        })?,
+        None => billing::month_close::last_month(site.pool())
+            .await?
+            .ok_or_else(|| {
+                BadInput("no month was closed yet: run `just month-close` first".to_owned())
+            })?,
     };
-    let figures = report::of_month(site.pool(), month).await.context("the report failed")?;
+    let figures = report::of_month(site.pool(), month)
+        .await
+        .context("the report failed")?;
     eprint!("{}", report::table(month, &figures));
     let path = write(site, month).await?;
     eprintln!("\nReport     {}", path.display());
     if json {
-        println!("{}", json!({ "period": month.format("%Y-%m").to_string(), "report": path }));
+        println!(
+            "{}",
+            json!({ "period": month.format("%Y-%m").to_string(), "report": path })
+        );
     }
     Ok(Verdict::Clean)
 }

@@ -31,6 +31,9 @@ pub(crate) async fn until_drained(
     config: &WorkersConfig,
     stage: &Stage,
 ) -> Result<Rest> {
+    for spec in billing_workers::specs() {
+        outbox::register(outbox.pool(), &spec).await?;
+    }
     let mut own = None;
     let mut meter = Meter::start(outbox.pool()).await?;
     let rest = loop {
@@ -54,7 +57,10 @@ pub(crate) async fn until_drained(
 
 async fn others_do_it(pool: &PgPool) -> Result<bool> {
     let (live, relay) = outbox::live_consumers(pool).await?;
-    Ok(relay && billing_workers::names().iter().all(|name| live.iter().any(|one| one == name)))
+    Ok(relay
+        && billing_workers::names()
+            .iter()
+            .all(|name| live.iter().any(|one| one == name)))
 }
 
 /// What is left, once nothing is due.
@@ -85,7 +91,11 @@ impl Meter {
     async fn start(pool: &PgPool) -> Result<Self> {
         let before = outbox::handled(pool).await?;
         let total = outbox::unread_estimate(pool).await?;
-        Ok(Self { before, total, estimated: Instant::now() })
+        Ok(Self {
+            before,
+            total,
+            estimated: Instant::now(),
+        })
     }
 
     async fn show(&mut self, pool: &PgPool, stage: &Stage) -> Result<()> {
@@ -122,10 +132,14 @@ impl Own {
     /// A relay or worker that ended by itself has an error to tell.
     async fn must_run(&mut self) -> Result<()> {
         if self.relay.is_finished() {
-            (&mut self.relay).await?.context("the relay could not start")?;
+            (&mut self.relay)
+                .await?
+                .context("the relay could not start")?;
         }
         if self.worker.is_finished() {
-            (&mut self.worker).await?.context("the workers could not start")?;
+            (&mut self.worker)
+                .await?
+                .context("the workers could not start")?;
         }
         Ok(())
     }

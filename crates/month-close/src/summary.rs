@@ -66,7 +66,12 @@ impl Summary {
             eprint!("{}", report::table(self.run.month, &self.table));
         }
         eprintln!();
-        let Times { import, generate, settle, total } = self.times;
+        let Times {
+            import,
+            generate,
+            settle,
+            total,
+        } = self.times;
         eprintln!(
             "Stages     import {}, generate {}, settle {}, total {}",
             seconds(import),
@@ -74,13 +79,20 @@ impl Summary {
             seconds(settle),
             seconds(total)
         );
-        let Since { appended, published, .. } = self.events;
+        let Since {
+            appended,
+            published,
+            ..
+        } = self.events;
         let (handled, dead) = (self.handled(), self.rest.dead);
         eprintln!(
             "Events     {appended} appended, {published} published, {handled} handled, {dead} dead"
         );
         if self.rest.waiting > 0 {
-            eprintln!("           {} deliveries wait for a later attempt", self.rest.waiting);
+            eprintln!(
+                "           {} deliveries wait for a later attempt",
+                self.rest.waiting
+            );
         }
         if dead > 0 {
             eprintln!("           see them with `cargo run -p outbox-relay -- dead list`");
@@ -114,8 +126,18 @@ impl Summary {
     }
 
     fn print_figures(&self) {
-        let Figures { accounts, invoices, paid, zero, open, lines, .. } = self.figures;
-        eprintln!("{accounts} accounts, {invoices} invoices: {open} open, {paid} paid ({zero} zero)");
+        let Figures {
+            accounts,
+            invoices,
+            paid,
+            zero,
+            open,
+            lines,
+            ..
+        } = self.figures;
+        eprintln!(
+            "{accounts} accounts, {invoices} invoices: {open} open, {paid} paid ({zero} zero)"
+        );
         eprintln!("{lines} lines");
         for money in &self.figures.invoiced {
             eprintln!("{} {}", money.currency().code(), money.decimal());
@@ -128,7 +150,16 @@ impl Summary {
 
     /// For machines: figures describe the month, `seconds` and `events` this run.
     pub(crate) fn json(&self) -> Value {
-        let Figures { accounts, invoices, paid, zero, open, lines, exceptions, .. } = self.figures;
+        let Figures {
+            accounts,
+            invoices,
+            paid,
+            zero,
+            open,
+            lines,
+            exceptions,
+            ..
+        } = self.figures;
         let mut object = json!({
             "period": self.run.month.format("%Y-%m").to_string(),
             "accounts": accounts,
@@ -169,15 +200,18 @@ fn by_currency(sums: &[Money]) -> Value {
 }
 
 fn account((external_id, sums): (&String, &BTreeMap<String, Money>)) -> (String, Value) {
-    let sums: Map<_, _> =
-        sums.iter().map(|(code, money)| (code.clone(), json!(money.decimal()))).collect();
+    let sums: Map<_, _> = sums
+        .iter()
+        .map(|(code, money)| (code.clone(), json!(money.decimal())))
+        .collect();
     (external_id.clone(), sums.into())
 }
 
 /// Seconds to the millisecond.
 fn number(took: Duration) -> Value {
     let text = format!("{}.{:03}", took.as_secs(), took.subsec_millis());
-    text.parse::<serde_json::Number>().map_or(Value::Null, Value::Number)
+    text.parse::<serde_json::Number>()
+        .map_or(Value::Null, Value::Number)
 }
 
 #[cfg(test)]
