@@ -23,6 +23,8 @@ const MEMBERSHIP: Duration = Duration::from_secs(1);
 /// How many shards of a consumer are worked on at once.
 const SHARDS_AT_ONCE: usize = 4;
 const AFTER_ERROR: Duration = Duration::from_secs(1);
+/// A step that takes longer is reported.
+const SILENCE: Duration = Duration::from_secs(60);
 const PRUNE: Duration = Duration::from_secs(600);
 
 /// A shard in this process.
@@ -63,15 +65,15 @@ pub(crate) async fn run<R: Runner>(
     shutdown: CancellationToken,
 ) {
     let poll = runner.subscription().context.config.poll;
+    let name = runner.subscription().spec.name;
     let mut this = LaneLoop::new(runner, lane);
     while !shutdown.is_cancelled() {
-        match this.step().await {
+        match watched(name, this.step()).await {
             Ok(Step::More) => {}
             Ok(Step::Idle) => idle(&shutdown, &mut listener, poll).await,
             Ok(Step::Wait(time)) => pause(&shutdown, time).await,
             Err(error) => {
-                let consumer = this.runner.subscription().spec.name;
-                tracing::warn!(%error, consumer, "{consumer} waits for the database");
+                tracing::warn!(%error, consumer = name, "{name} waits for the database");
                 this.refreshed = None;
                 pause(&shutdown, AFTER_ERROR).await;
             }
@@ -79,6 +81,22 @@ pub(crate) async fn run<R: Runner>(
     }
     if let Err(error) = this.write_positions(Duration::ZERO).await {
         tracing::debug!(%error, "Positions were not written at the stop; they are read again");
+    }
+}
+
+/// Says so when a step takes long: a consumer that hangs must not do it silently.
+async fn watched<T>(consumer: &str, step: impl Future<Output = T>) -> T {
+    let mut step = std::pin::pin!(step);
+    let began = Instant::now();
+    loop {
+        match tokio::time::timeout(SILENCE, &mut step).await {
+            Ok(done) => return done,
+            Err(_) => tracing::warn!(
+                consumer,
+                "{consumer} has made no progress for {} s",
+                began.elapsed().as_secs()
+            ),
+        }
     }
 }
 
