@@ -129,6 +129,30 @@ pub async fn by_external_id(
     Ok(store::find(connection, &[external_id]).await?.pop())
 }
 
+/// The account of an id, if there is one.
+///
+/// # Errors
+/// The database's.
+pub async fn by_id(
+    connection: &mut PgConnection,
+    account_id: AccountId,
+) -> Result<Option<Account>, AccountError> {
+    Ok(store::by_id(connection, account_id).await?)
+}
+
+/// At most `limit` accounts after the one named, or from the first on, in the order of their ids:
+/// about the order in which they were created.
+///
+/// # Errors
+/// The database's.
+pub async fn list(
+    connection: &mut PgConnection,
+    after: Option<AccountId>,
+    limit: u32,
+) -> Result<Vec<Account>, AccountError> {
+    Ok(store::list(connection, after, limit).await?)
+}
+
 async fn create_missing(
     tx: &mut UnitOfWork,
     wanted: &[NewAccount],

@@ -10,6 +10,7 @@ mod digest;
 mod finalize;
 mod rate;
 mod store;
+mod summary;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
@@ -19,6 +20,7 @@ use crate::money::{Currency, Money};
 
 pub use finalize::{Closing, FinalizeError, finalize_all};
 pub use rate::{RatingError, rate};
+pub use summary::{Filter, ListError, Number, Summary, by_id, by_number, list};
 
 /// The series of regular invoices.
 pub const SERIES: &str = "INV";

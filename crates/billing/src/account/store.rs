@@ -15,7 +15,8 @@ pub(super) async fn find(
     connection: &mut PgConnection,
     external_ids: &[&str],
 ) -> Result<Vec<Account>, sqlx::Error> {
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        Row,
         r#"
         -- account: find by external ids
         select account_id, external_id, name, currency, zone
@@ -27,17 +28,73 @@ pub(super) async fn find(
     )
     .fetch_all(connection)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(Account {
-                account_id: AccountId::from(row.account_id),
-                external_id: row.external_id,
-                name: row.name,
-                currency: Currency::parse(&row.currency).map_err(unreadable)?,
-                zone: row.zone.parse().map_err(unreadable)?,
-            })
+    rows.into_iter().map(Account::try_from).collect()
+}
+
+pub(super) async fn by_id(
+    connection: &mut PgConnection,
+    account_id: AccountId,
+) -> Result<Option<Account>, sqlx::Error> {
+    let row = sqlx::query_as!(
+        Row,
+        "
+        -- account: by id
+        select account_id, external_id, name, currency, zone
+        from billing.account
+        where account_id = $1
+        ",
+        Uuid::from(account_id),
+    )
+    .fetch_optional(connection)
+    .await?;
+    row.map(Account::try_from).transpose()
+}
+
+pub(super) async fn list(
+    connection: &mut PgConnection,
+    after: Option<AccountId>,
+    limit: u32,
+) -> Result<Vec<Account>, sqlx::Error> {
+    // The lowest id of all stands for the beginning: one statement, and the index serves it.
+    let after = after.map_or(Uuid::nil(), Uuid::from);
+    let rows = sqlx::query_as!(
+        Row,
+        "
+        -- account: list
+        select account_id, external_id, name, currency, zone
+        from billing.account
+        where account_id > $1
+        order by account_id
+        limit $2
+        ",
+        after,
+        i64::from(limit),
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter().map(Account::try_from).collect()
+}
+
+struct Row {
+    account_id: Uuid,
+    external_id: String,
+    name: String,
+    currency: String,
+    zone: String,
+}
+
+impl TryFrom<Row> for Account {
+    type Error = sqlx::Error;
+
+    fn try_from(row: Row) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            account_id: AccountId::from(row.account_id),
+            external_id: row.external_id,
+            name: row.name,
+            currency: Currency::parse(&row.currency).map_err(unreadable)?,
+            zone: row.zone.parse().map_err(unreadable)?,
         })
-        .collect()
+    }
 }
 
 /// Inserts those that nobody else has inserted; tells which.
