@@ -1,0 +1,61 @@
+//! Admission: how many requests run at once, and that each of them runs to its end.
+//!
+//! A server of HTTP drops a handler when its client leaves. Dropped in the middle of a unit of work,
+//! it would leave to chance what was written; so every admitted request runs on a task of its own,
+//! which nobody cancels. It keeps its place until it ends, not until its client has gone: clients
+//! that leave and come back cannot pile up work behind the database.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument as _, Span};
+
+use crate::problem::Problem;
+
+/// A client that waits longer has usually gone; whoever sends a body slower than this must stop.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The places of one kind of request.
+#[derive(Debug, Clone)]
+pub(crate) struct Admission {
+    places: Arc<Semaphore>,
+    running: TaskTracker,
+}
+
+impl Admission {
+    /// So many requests may run at once; `running` counts them.
+    pub(crate) fn new(places: usize, running: TaskTracker) -> Self {
+        let places = Arc::new(Semaphore::new(places));
+        Self { places, running }
+    }
+}
+
+/// Runs a request to its end, or turns it away at once when all places are taken.
+pub(crate) async fn admit(
+    State(admission): State<Admission>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let place = Arc::clone(&admission.places).try_acquire_owned();
+    let place = place.map_err(|_| Problem::busy("Too many requests run at once."))?;
+    let to_its_end = async move {
+        let response = next.run(request).await;
+        drop(place);
+        response
+    };
+    let answer = admission
+        .running
+        .spawn(to_its_end.instrument(Span::current()));
+    match timeout(ANSWER_TIMEOUT, answer).await {
+        Ok(answered) => answered.map_err(Problem::broken),
+        Err(_) => Err(Problem::busy(
+            "No answer within the time. What was asked may still happen: look before you repeat it.",
+        )),
+    }
+}
