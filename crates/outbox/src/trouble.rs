@@ -14,10 +14,12 @@ pub(crate) fn is_transient(error: &sqlx::Error) -> bool {
         | sqlx::Error::WorkerCrashed
         | sqlx::Error::BeginFailed => true,
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            // 08 connection, 25P idle transaction ended, 40 rollback (deadlock, serialization),
-            // 53 resources (disk full, too many connections), 55 lock not available,
-            // 57 operator intervention (shutdown, cancel), 58 system (I/O).
-            ["08", "25P", "40", "53", "55P", "57", "58"]
+            // 08 connection, 25P03 idle transaction ended, 40 rollback (deadlock, serialization),
+            // 53 resources (disk full, too many connections), 55P lock not available,
+            // 57P operator intervention (shutdown), 58 system (I/O).
+            // Not 25P02, a statement after one that failed and was overlooked, and not 57014, a
+            // statement that took too long: both happen again, and would hold up a shard for ever.
+            ["08", "25P03", "40", "53", "55P", "57P", "58"]
                 .iter()
                 .any(|class| code.starts_with(class))
         }),

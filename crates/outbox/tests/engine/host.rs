@@ -4,10 +4,12 @@
 use std::time::Duration;
 
 use outbox::{Outbox, Relay, Worker, WorkerConfig};
+use sqlx::PgPool;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use crate::proxy::Proxy;
 use crate::scene::{self, Scene, until};
 
 /// Connections of a host; its name is their application name.
@@ -15,6 +17,7 @@ const CONNECTIONS: u32 = 8;
 
 pub(crate) struct Host {
     name: String,
+    pool: Option<PgPool>,
     runtime: Option<Runtime>,
     shutdown: CancellationToken,
     ended: oneshot::Receiver<()>,
@@ -30,17 +33,36 @@ impl Host {
         Self::worker_with(scene, name, config, fill).await
     }
 
+    /// The same, on a line that can be frozen.
+    pub(crate) async fn behind(
+        scene: &Scene,
+        proxy: &Proxy,
+        name: &str,
+        fill: impl FnOnce(&mut Worker),
+    ) -> Self {
+        Self::start(scene, (name, proxy.url()), config(), fill).await
+    }
+
     pub(crate) async fn worker_with(
         scene: &Scene,
         name: &str,
         config: WorkerConfig,
         fill: impl FnOnce(&mut Worker),
     ) -> Self {
+        Self::start(scene, (name, scene.url()), config, fill).await
+    }
+
+    async fn start(
+        scene: &Scene,
+        (name, url): (&str, &str),
+        config: WorkerConfig,
+        fill: impl FnOnce(&mut Worker),
+    ) -> Self {
         let runtime = runtime();
-        let url = scene.url().to_owned();
-        let who = name.to_owned();
+        let (url, who) = (url.to_owned(), name.to_owned());
         let pool = runtime.spawn(async move { scene::pool(&url, &who, CONNECTIONS).await });
-        let mut worker = Worker::new(Outbox::new(pool.await.unwrap()), config);
+        let pool = pool.await.unwrap();
+        let mut worker = Worker::new(Outbox::new(pool.clone()), config);
         fill(&mut worker);
         let members = "select count(*) from outbox.member where consumer > 0";
         let before = scene.count(members).await;
@@ -57,6 +79,7 @@ impl Host {
         .await;
         Self {
             name: name.to_owned(),
+            pool: Some(pool),
             runtime: Some(runtime),
             shutdown,
             ended,
@@ -82,6 +105,7 @@ impl Host {
         .await;
         Self {
             name: name.to_owned(),
+            pool: None,
             runtime: Some(runtime),
             shutdown,
             ended,
@@ -116,6 +140,12 @@ impl Host {
         .unwrap();
     }
 
+    /// How many of its connections are in use.
+    pub(crate) fn busy(&self) -> usize {
+        let pool = self.pool.as_ref().unwrap();
+        usize::try_from(pool.size()).unwrap() - pool.num_idle()
+    }
+
     fn end(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
@@ -126,6 +156,13 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+fn config() -> WorkerConfig {
+    WorkerConfig {
+        poll: Duration::from_millis(10),
+        ..WorkerConfig::default()
     }
 }
 

@@ -3,7 +3,8 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-use outbox::{Cut, NewEvent, Origin, Outbox, Relay};
+use outbox::delivery::{DeadLetter, dead_letters};
+use outbox::{Backoff, ConsumerSpec, Cut, NewEvent, Origin, Outbox, Relay};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool};
 use testkit::{Template, TestDb};
@@ -130,12 +131,54 @@ impl Scene {
             .collect()
     }
 
+    /// Waits until a count is what it should be.
+    pub(crate) async fn until_count(&self, sql: &'static str, number: i64) {
+        until(sql, async || self.count(sql).await == number).await;
+    }
+
+    pub(crate) async fn until_dead(&self, number: usize) -> Vec<DeadLetter> {
+        until("there are dead letters", async || {
+            self.dead().await.len() >= number
+        })
+        .await;
+        self.dead().await
+    }
+
+    async fn dead(&self) -> Vec<DeadLetter> {
+        dead_letters(&self.pool, 100).await.unwrap()
+    }
+
+    /// Each process sees no members but itself, and so takes all shards for its own.
+    pub(crate) async fn let_everyone_believe_to_be_alone(&self) {
+        let views = "alter table outbox.member rename to everyone;
+            alter table outbox.everyone
+                add column who text not null default current_setting('application_name');
+            create view outbox.member as
+                select member, consumer, address, heartbeat from outbox.everyone
+                where current_setting('application_name') in (who, 'scene')";
+        sqlx::raw_sql(views).execute(&self.pool).await.unwrap();
+    }
+
     pub(crate) async fn until_handled(&self, consumer: &str, number: usize) {
         let what = format!("{consumer} handled {number} events");
         until(&what, async || {
             self.handled_by(consumer).await.len() >= number
         })
         .await;
+    }
+}
+
+/// A consumer of orders that retries at once, and gives up after so many attempts.
+pub(crate) fn impatient(name: &'static str, attempts: i32) -> ConsumerSpec {
+    let (first, cap) = (Duration::from_millis(1), Duration::from_millis(20));
+    let backoff = Backoff {
+        first,
+        cap,
+        attempts,
+    };
+    ConsumerSpec {
+        backoff,
+        ..ConsumerSpec::new(name, &["order.placed"])
     }
 }
 

@@ -9,6 +9,8 @@ use outbox::{
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
+use crate::scene::until;
+
 type Hook<I, O> = Arc<dyn Fn(I) -> BoxFuture<'static, O> + Send + Sync>;
 
 /// Writes down each event it is given.
@@ -153,14 +155,27 @@ impl Gate {
     /// Notes the event and waits for the gate to open.
     pub(crate) async fn pass(&self, event: Uuid) {
         self.arrived.lock().unwrap().push(event);
-        drop(self.open.acquire().await.unwrap());
+        self.open.acquire().await.unwrap().forget();
     }
 
     pub(crate) fn arrived(&self) -> Vec<Uuid> {
         self.arrived.lock().unwrap().clone()
     }
 
+    pub(crate) async fn until_arrived(&self, number: usize) {
+        until("somebody came to the gate", async || {
+            self.arrived().len() >= number
+        })
+        .await;
+    }
+
+    /// Lets all pass from now on.
     pub(crate) fn open(&self) {
         self.open.add_permits(Semaphore::MAX_PERMITS / 2);
+    }
+
+    /// Lets one pass.
+    pub(crate) fn open_once(&self) {
+        self.open.add_permits(1);
     }
 }

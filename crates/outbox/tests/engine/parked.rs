@@ -1,0 +1,174 @@
+//! Events in trouble: they park their key and nothing else, and nothing is forgotten.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use outbox::delivery::{Redrive, redrive};
+use outbox::{ConsumerSpec, Failure, OnDead, Origin};
+use uuid::Uuid;
+
+use crate::host::Host;
+use crate::scene::{Scene, impatient, keys_of_one_shard};
+use crate::shop::Notebook;
+
+/// Refuses the events of a key until it is told better.
+fn refusing(key: Uuid, better: &Arc<AtomicBool>) -> Notebook {
+    let better = Arc::clone(better);
+    Notebook::with("notebook", move |events| {
+        let refuse = !better.load(Ordering::Relaxed);
+        async move {
+            let found = events.iter().any(|event| event.key == key);
+            if found && refuse {
+                Err(Failure::retry("not this key"))
+            } else {
+                Ok(())
+            }
+        }
+    })
+}
+
+async fn states(scene: &Scene) -> Vec<(String, i32)> {
+    sqlx::query_as("select state, attempt from outbox.delivery order by tick, id")
+        .fetch_all(&scene.pool)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_poison_event_parks_only_its_key_and_a_redrive_keeps_the_order() {
+    let scene = Scene::new().await;
+    let (keys, better) = (keys_of_one_shard(2), Arc::default());
+    let (poisoned, healthy) = (keys[0], keys[1]);
+    let _worker = Host::worker(&scene, "worker", |worker| {
+        worker.transactional(impatient("notebook", 2), refusing(poisoned, &better));
+        worker.transactional(impatient("other", 2), Notebook::of("other"));
+    })
+    .await;
+
+    let first = scene.order(poisoned).await;
+    scene.publish().await;
+    let dead = scene.until_dead(1).await;
+    let mut parked = vec![first];
+    let mut passed = Vec::new();
+    for _ in 0..2 {
+        parked.push(scene.order(poisoned).await);
+        passed.push(scene.order(healthy).await);
+        scene.publish().await;
+    }
+    scene.until_handled("notebook", 2).await;
+    scene.until_handled("other", 5).await;
+
+    assert_eq!((dead[0].event_id, dead[0].key), (first, poisoned));
+    assert_eq!(scene.handled_by("notebook").await, passed);
+    let behind = || ("retry".to_owned(), 0);
+    scene
+        .until_count("select count(*) from outbox.delivery", 3)
+        .await;
+    assert_eq!(
+        states(&scene).await,
+        [("dead".to_owned(), 2), behind(), behind()]
+    );
+
+    better.store(true, Ordering::Relaxed);
+    let other = Redrive {
+        consumer: Some("other".to_owned()),
+        events: Vec::new(),
+    };
+    assert_eq!(redrive(&scene.pool, &other).await.unwrap(), 0);
+    assert_eq!(redrive(&scene.pool, &Redrive::default()).await.unwrap(), 1);
+    scene.until_handled("notebook", 5).await;
+    assert_eq!(
+        scene.handled_by("notebook").await,
+        [passed, parked].concat()
+    );
+    assert_eq!(states(&scene).await, []);
+}
+
+#[tokio::test]
+async fn a_consumer_that_skips_its_dead_goes_on_with_the_key() {
+    let scene = Scene::new().await;
+    let key = keys_of_one_shard(1)[0];
+    let events = scene.orders(&[key, key, key], Origin::of("customer")).await;
+    let poison = events[0];
+    let picky = Notebook::with("notebook", move |events| async move {
+        let found = events.iter().any(|event| event.event_id == poison);
+        if found {
+            Err(Failure::Dead("never".to_owned()))
+        } else {
+            Ok(())
+        }
+    });
+    let spec = ConsumerSpec {
+        on_dead: OnDead::Skip,
+        ..impatient("notebook", 5)
+    };
+    scene.publish().await;
+
+    let _worker = Host::worker(&scene, "worker", |w| w.transactional(spec, picky)).await;
+
+    scene.until_handled("notebook", 2).await;
+    let dead = scene.until_dead(1).await;
+    assert_eq!((dead[0].event_id, dead[0].attempt), (poison, 1));
+    assert_eq!(dead[0].reason, "never");
+    assert_eq!(scene.handled_by("notebook").await, events[1..]);
+}
+
+#[tokio::test]
+async fn a_retry_waits_as_long_as_it_was_told() {
+    let scene = Scene::new().await;
+    let later = Notebook::with("notebook", |_| async {
+        let after = Some(Duration::from_secs(3_600));
+        Err(Failure::Retry {
+            error: "closed today".to_owned(),
+            after,
+        })
+    });
+    scene.order(keys_of_one_shard(1)[0]).await;
+    scene.publish().await;
+
+    let _worker = Host::worker(&scene, "worker", |w| {
+        w.transactional(impatient("notebook", 5), later)
+    })
+    .await;
+
+    let far = "select count(*) from outbox.delivery where state = 'retry' and attempt = 1
+        and last_error = 'closed today' and next_at > now() + interval '59 minutes'";
+    scene.until_count(far, 1).await;
+}
+
+/// Events of a key that arrive while it is being redriven, from several hands: order holds.
+#[tokio::test]
+async fn order_holds_while_a_parked_key_drains_and_grows() {
+    let scene = Scene::new().await;
+    let _relay = Host::relay(&scene, "relay").await;
+    let key = keys_of_one_shard(1)[0];
+    let calls = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let flaky = move |_| {
+        let call = calls.fetch_add(1, Ordering::Relaxed);
+        async move {
+            if call % 2 == 0 {
+                Err(Failure::retry("every other"))
+            } else {
+                Ok(())
+            }
+        }
+    };
+    let flaky = Notebook::with("notebook", flaky);
+    let start = |name| {
+        let flaky = flaky.clone();
+        Host::worker(&scene, name, |w| {
+            w.transactional(impatient("notebook", 50), flaky)
+        })
+    };
+    let (_one, _two) = (start("one").await, start("two").await);
+
+    let mut events = Vec::new();
+    for _ in 0..15 {
+        events.push(scene.order(key).await);
+        outbox::clock::pause(Duration::from_millis(60)).await;
+    }
+
+    scene.until_handled("notebook", events.len()).await;
+    assert_eq!(scene.handled_by("notebook").await, events);
+}
