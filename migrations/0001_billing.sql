@@ -1,6 +1,6 @@
 -- Why: the first cut of the domain: from usage to final invoices, their ledger and their documents.
--- Money is in minor units of its currency (bigint); quantities and rates are decimals. A change that
--- must be announced cannot commit without its event (outbox.require_event).
+-- Money is in minor units of its currency (bigint); quantities and rates are decimals. A change
+-- that must be announced cannot commit without its event (outbox.require_event).
 
 create table billing.account (
     account_id    uuid        primary key,
@@ -155,7 +155,9 @@ create table billing.invoice (
     foreign key (account_id, period_seq) references billing.period,
     constraint invoice_number_unique   unique (series, number),
     constraint invoice_kind_known      check (kind in ('regular')),
-    constraint invoice_state_known     check (state in ('finalized', 'paid', 'void', 'written_off')),
+    constraint invoice_state_known     check (
+        state in ('finalized', 'paid', 'void', 'written_off')
+    ),
     constraint invoice_paid_has_instant check ((state = 'paid') = (paid_at is not null)),
     constraint invoice_total_adds_up   check (total_minor = subtotal_minor + tax_minor)
 );
@@ -237,7 +239,8 @@ create table billing.transfer (
 );
 
 -- Running balances, for customers' books only: one row that every chunk updates would serialise the
--- close. Positive is what the book's name says: a receivable owed by the customer, a credit owed to.
+-- close. Positive is what the book's name says: a receivable owed by the customer, a credit owed
+-- to.
 create table billing.balance (
     account_id   uuid   not null references billing.account,
     book         text   not null,
@@ -275,8 +278,8 @@ create table billing.document (
     )
 );
 
--- The collection report's figures, kept by their consumer. A bucket per shard, so that shards do not
--- wait for one row.
+-- The collection report's figures, kept by their consumer. A bucket per shard, so that shards do
+-- not wait for one row.
 create table billing.collection_figure (
     month          date   not null,
     currency       text   not null,

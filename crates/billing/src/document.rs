@@ -1,8 +1,9 @@
 //! Document: a final invoice as a page that a customer reads and prints.
 //!
-//! It is drawn from what was frozen with the invoice and from nothing else: not from today's account,
-//! not from the clock. So the same invoice gives the same bytes for ever, and writing its file again
-//! changes nothing. The intent row comes before the file and says at the end what was written.
+//! It is drawn from what was frozen with the invoice and from nothing else: not from today's
+//! account, not from the clock. So the same invoice gives the same bytes for ever, and writing its
+//! file again changes nothing. The intent row comes before the file and says at the end what was
+//! written.
 //!
 //! Owns `billing.document`. Reads `billing.invoice`, `billing.line`. Emits nothing.
 

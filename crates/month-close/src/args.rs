@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// Closes a month: usage becomes final invoices, and every consumer handles their events.
 ///
 /// Without arguments it closes the oldest month that has ended, is open and has something to bill;
-/// on an empty database it first imports the sample that comes with the product. It may be killed at
-/// any moment and run again, and several may run at once: the month is closed once.
+/// on an empty database it first imports the sample that comes with the product. It may be killed
+/// at any moment and run again, and several may run at once: the month is closed once.
 #[derive(Debug, Parser)]
 #[command(name = "month-close", version, max_term_width = 100, after_help = EXIT_CODES)]
 pub(crate) struct Cli {

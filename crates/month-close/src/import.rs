@@ -50,8 +50,8 @@ fn sample() -> Result<PathBuf> {
         })
 }
 
-/// Imports in transactions of its own. The sample is one transaction: killed half-way, it leaves the
-/// database empty and the next run begins again.
+/// Imports in transactions of its own. The sample is one transaction: killed half-way, it leaves
+/// the database empty and the next run begins again.
 pub(crate) async fn run(
     outbox: &Outbox,
     source: &Source,

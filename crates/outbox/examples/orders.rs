@@ -69,7 +69,8 @@ async fn main() -> Result<(), AnyError> {
     sqlx::raw_sql(
         "create schema if not exists shop;
          create table if not exists shop.orders (order_id uuid primary key, item text not null);
-         create table if not exists shop.parcel (order_id uuid primary key references shop.orders);",
+         create table if not exists shop.parcel
+             (order_id uuid primary key references shop.orders);",
     )
     .execute(&pool)
     .await?;

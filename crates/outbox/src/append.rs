@@ -78,7 +78,8 @@ const BEGIN_WORKER: &str = "begin isolation level read committed; set local jit 
     set local idle_in_transaction_session_timeout = '5s'";
 
 impl Outbox {
-    /// The log of the database behind `pool`, which carries the engine's schema ([`crate::migrate`]).
+    /// The log of the database behind `pool`, which carries the engine's schema
+    /// ([`crate::migrate`]).
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
         Self {
@@ -290,8 +291,10 @@ impl Columns {
                 lane, actor, reason, request_id, caused_by, traceparent
             )
             select event_id, topic, schema_version, key, part, payload, $7, $8, $9, $10, $11, $12
-            from unnest($1::uuid[], $2::text[], $3::smallint[], $4::uuid[], $5::smallint[], $6::jsonb[])
-                with ordinality as buffered (event_id, topic, schema_version, key, part, payload, nth)
+            from unnest(
+                $1::uuid[], $2::text[], $3::smallint[], $4::uuid[], $5::smallint[], $6::jsonb[]
+            )
+            with ordinality as new (event_id, topic, schema_version, key, part, payload, nth)
             order by nth
             "#,
             &self.event_id,

@@ -1,5 +1,5 @@
-//! What is still to come: committed events without a tick, events behind a consumer's positions, and
-//! deliveries in trouble.
+//! What is still to come: committed events without a tick, events behind a consumer's positions,
+//! and deliveries in trouble.
 
 use sqlx::PgPool;
 

@@ -33,8 +33,8 @@ impl Backoff {
         self.first.saturating_mul(1 << doublings).min(self.cap)
     }
 
-    /// A wait drawn evenly from zero to [`Backoff::bound`]. The draw is the caller's: `random` is any
-    /// number, such as the random half of a UUID.
+    /// A wait drawn evenly from zero to [`Backoff::bound`]. The draw is the caller's: `random` is
+    /// any number, such as the random half of a UUID.
     #[must_use]
     pub fn wait(&self, attempt: i32, random: u64) -> Duration {
         let bound = u64::try_from(self.bound(attempt).as_micros()).unwrap_or(u64::MAX);

@@ -1,8 +1,8 @@
 //! Members: the live processes of a consumer, and of the relay. They share a consumer's shards by
 //! rendezvous hashing, so that one that comes or goes moves only its own.
 //!
-//! Membership is a hint for speed; the fence of [`crate::position`] is what keeps two processes that
-//! both believe in a shard from handling an event twice.
+//! Membership is a hint for speed; the fence of [`crate::position`] is what keeps two processes
+//! that both believe in a shard from handling an event twice.
 //!
 //! Owns `outbox.member`.
 

@@ -39,8 +39,8 @@ pub(crate) enum Fence {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Move {
     pub(crate) to: LogPoint,
-    /// When the tick of `to` was cut. A crash of the server may lose the newest tick, and another is
-    /// cut under its number: a process that read the lost one must not settle by it.
+    /// When the tick of `to` was cut. A crash of the server may lose the newest tick, and another
+    /// is cut under its number: a process that read the lost one must not settle by it.
     pub(crate) cut_at: DateTime<Utc>,
     /// How many events of the consumer's topics are passed by this move.
     pub(crate) passed: i64,
@@ -199,7 +199,8 @@ pub(crate) async fn prune(pool: &PgPool, consumer: i16) -> Result<u64, sqlx::Err
     Ok(pruned.rows_affected())
 }
 
-/// The number of the newest row that `owner` has claimed since row `n`; `n` itself if there is none.
+/// The number of the newest row that `owner` has claimed since row `n`; `n` itself if there is
+/// none.
 pub(crate) async fn newest_claim(
     pool: &PgPool,
     shard: Shard,

@@ -78,7 +78,8 @@ pub(crate) struct Tick {
     pub(crate) floor: i64,
     pub(crate) events: i64,
     pub(crate) max_id: i64,
-    /// Tells this tick from another of the same number, which a crash of the server can bring about.
+    /// Tells this tick from another of the same number, which a crash of the server can bring
+    /// about.
     pub(crate) at: DateTime<Utc>,
 }
 

@@ -1,8 +1,8 @@
 //! The worker: runs consumers in this process, each from its own positions.
 //!
 //! Per consumer and lane one loop reads the log a page at a time and gives each shard that this
-//! process owns its events; one more loop tries the deliveries in trouble. Every loop is a step plus
-//! waiting, and is started again should it panic.
+//! process owns its events; one more loop tries the deliveries in trouble. Every loop is a step
+//! plus waiting, and is started again should it panic.
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};

@@ -2,7 +2,8 @@
 //!
 //! It is written under a temporary name in the folder of its target, made durable, and renamed. The
 //! temporary name is new each time: two writers that shared one would truncate each other's file
-//! between writing and renaming. What a killed writer leaves behind is removed by [`clear_leftovers`].
+//! between writing and renaming. What a killed writer leaves behind is removed by
+//! [`clear_leftovers`].
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};

@@ -1,8 +1,8 @@
 //! The log read from Postgres itself, a page at a time.
 //!
 //! A page spans whole ticks as far as they fit, or a window of ids inside one giant tick. Ticks are
-//! assigned in the client by binary search over the stored snapshots, so a reader that is far behind
-//! needs one query per page and not one per tick.
+//! assigned in the client by binary search over the stored snapshots, so a reader that is far
+//! behind needs one query per page and not one per tick.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -58,8 +58,8 @@ impl Reader {
         }
     }
 
-    /// The page that holds what comes next after a point, or nothing when the log ends there. It may
-    /// begin earlier: the reader skips what is at or before its point.
+    /// The page that holds what comes next after a point, or nothing when the log ends there. It
+    /// may begin earlier: the reader skips what is at or before its point.
     pub(crate) async fn page(
         &self,
         lane: Lane,
@@ -92,8 +92,9 @@ impl Reader {
     }
 }
 
-/// Reads what follows a point, or nothing when the log ends there: about `size` events of both lanes
-/// together, and then those of `lane`. What is read never depends on how it is cut into pages.
+/// Reads what follows a point, or nothing when the log ends there: about `size` events of both
+/// lanes together, and then those of `lane`. What is read never depends on how it is cut into
+/// pages.
 ///
 /// # Errors
 /// The database's.

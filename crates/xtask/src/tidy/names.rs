@@ -8,6 +8,9 @@ const BANNED: &[&str] = &[
     "job", "task", "manager", "service", "helper", "util", "data", "info", "process",
 ];
 
+/// What the programs' users call things: the name of an option says it, whatever words it holds.
+const OPTIONS: &[&str] = &["data_dir"];
+
 const DECLARATIONS: &[&str] = &[
     "fn ", "struct ", "enum ", "trait ", "type ", "union ", "mod ",
 ];
@@ -45,6 +48,9 @@ pub(super) fn banned_words(source: &Source) -> Vec<Finding> {
 
 fn banned_word(name: &str, is_function: bool) -> Option<String> {
     let words = words(name);
+    if OPTIONS.contains(&name) {
+        return None;
+    }
     if is_function && words.len() > 1 && words[0] == "handle" {
         return Some("handle".to_owned());
     }
