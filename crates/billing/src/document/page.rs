@@ -46,6 +46,7 @@ struct Row<'a> {
     /// The month of usage that was reported late.
     late_month: Option<String>,
     quantity: String,
+    unit: &'a str,
     unit_price: String,
     exact: String,
     amount: String,
@@ -85,11 +86,15 @@ impl<'a> Row<'a> {
     fn of(line: &'a FrozenLine, billed: NaiveDate) -> Self {
         let currency = line.amount.currency();
         let is_late = line.usage_month != billed;
+        // An amount that was passed through may count nothing.
+        let is_counted = line.unit_price.is_some() || !line.quantity.is_zero();
+        let quantity = grouped(&line.quantity.normalize().to_string());
         Self {
             description: &line.description,
             code: &line.price_code,
             late_month: is_late.then(|| line.usage_month.format("%B %Y").to_string()),
-            quantity: quantity(line),
+            quantity: if is_counted { quantity } else { String::new() },
+            unit: if is_counted { &line.unit } else { "" },
             unit_price: line
                 .unit_price
                 .map_or_else(String::new, |price| exact(price, currency)),
@@ -137,17 +142,6 @@ fn day(invoice: &FrozenInvoice, at: DateTime<Utc>) -> String {
 
 fn figure(amount: Money) -> String {
     grouped(&amount.decimal())
-}
-
-fn quantity(line: &FrozenLine) -> String {
-    if line.unit_price.is_none() && line.quantity.is_zero() {
-        return String::new();
-    }
-    format!(
-        "{} {}",
-        grouped(&line.quantity.normalize().to_string()),
-        line.unit
-    )
 }
 
 /// All decimals of an exact figure, and at least the currency's.

@@ -129,21 +129,21 @@ fn the_lines_show_what_was_used_and_how_the_amounts_came_about() {
     assert_snapshot!(lines, @r#"
     <tr>
     <td><bdi>What server is</bdi><span class="code"><bdi>server</bdi></span></td>
-    <td class="figure">100,672 hours</td>
+    <td class="figure">100,672<span class="code"><bdi>hours</bdi></span></td>
     <td class="figure">0.00744</td>
     <td class="figure">748.99968</td>
     <td class="figure">749.00</td>
     </tr>
     <tr>
     <td><bdi>What licence is</bdi><span class="code"><bdi>licence</bdi></span></td>
-    <td class="figure"></td>
+    <td class="figure"><span class="code"><bdi></bdi></span></td>
     <td class="figure"></td>
     <td class="figure">12.50</td>
     <td class="figure">12.50</td>
     </tr>
     <tr>
     <td><bdi>What disk is</bdi><span class="code"><bdi>disk</bdi> · used in August 2024</span></td>
-    <td class="figure">0.5 hours</td>
+    <td class="figure">0.5<span class="code"><bdi>hours</bdi></span></td>
     <td class="figure">0.01</td>
     <td class="figure">0.005</td>
     <td class="figure">0.01</td>
@@ -214,17 +214,17 @@ fn figures_have_the_decimals_of_their_currency() {
         |quantity, price, amount| cells(&invoice(vec![line("x", quantity, Some(price), amount)]));
 
     assert_snapshot!(of("1", "0.005", money(1, "USD")), @r"
-    1 hours | 0.005 | 0.005 | 0.01
+    1 | 0.005 | 0.005 | 0.01
     0.01
     0.00 | USD 0.01
     ");
     assert_snapshot!(of("1", "2564.5", money(2565, "JPY")), @r"
-    1 hours | 2,564.5 | 2,564.5 | 2,565
+    1 | 2,564.5 | 2,564.5 | 2,565
     2,565
     0 | JPY 2,565
     ");
     assert_snapshot!(of("1", "1.2345", money(1235, "KWD")), @r"
-    1 hours | 1.2345 | 1.2345 | 1.235
+    1 | 1.2345 | 1.2345 | 1.235
     1.235
     0.000 | KWD 1.235
     ");
