@@ -9,7 +9,7 @@ use std::fmt;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-/// A currency of ISO 4217 that has a minor unit (or none, such as the yen): no metals, no test codes.
+/// A currency of ISO 4217 with an exponent, which the yen's is too: no metals, no test codes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Currency(iso_currency::Currency);
@@ -271,8 +271,8 @@ pub fn exact_mul(a: Decimal, b: Decimal) -> Result<Decimal, MoneyError> {
         return Ok(Decimal::ZERO);
     }
     let (a, b) = (a.normalize(), b.normalize());
-    // The fewest decimals that hold the product: zeros at its end come of pairs of 2 and 5. A result
-    // that was rounded has fewer.
+    // The fewest decimals that hold the product: zeros at its end come of pairs of 2 and 5.
+    // What was rounded has fewer.
     let zeros = |factor| factors(a.mantissa(), factor) + factors(b.mantissa(), factor);
     let needed = (a.scale() + b.scale()).saturating_sub(zeros(2).min(zeros(5)));
     a.checked_mul(b)

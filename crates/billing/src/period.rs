@@ -2,8 +2,8 @@
 //!
 //! Usage of a month joins that month's period while it is open. Once it is closed, or for a month
 //! before the account's first one, usage joins the lowest open period after it: nothing is dropped.
-//! Whoever adds usage holds its period FOR SHARE, and a close holds it FOR UPDATE, so a sum does not
-//! change once it was billed. Both lock the accounts first, then the periods, in order.
+//! Whoever adds usage holds its period FOR SHARE, and a close holds it FOR UPDATE, so a sum stands
+//! still once it was billed. Both lock the accounts first, then the periods, in order.
 //!
 //! Owns `billing.period`. Reads `billing.account`.
 
@@ -79,7 +79,7 @@ pub fn month_after(month: NaiveDate) -> NaiveDate {
 /// until the unit of work ends. Periods are created as they are needed.
 ///
 /// # Errors
-/// [`PeriodError`]; after [`PeriodError::TooFar`] and [`PeriodError::NotAMonth`] nothing was created.
+/// [`PeriodError`]. Nothing was created where a month is refused.
 pub async fn ensure_open(
     tx: &mut UnitOfWork,
     wanted: &BTreeSet<AccountMonth>,
@@ -88,8 +88,8 @@ pub async fn ensure_open(
         return Err(PeriodError::NotAMonth(*date));
     }
     let accounts: BTreeSet<AccountId> = wanted.iter().map(|(account_id, _)| *account_id).collect();
-    // The rows of usage will want these locks for their foreign keys: taken after the period's, they
-    // would meet a close that holds the account and waits for the period.
+    // The rows of usage will want these locks for their foreign keys: taken after the period's,
+    // they would meet a close that holds the account and waits for the period.
     let standing = store::hold_accounts(tx, &accounts).await?;
     if let Some(unknown) = accounts
         .iter()
@@ -194,7 +194,7 @@ impl Chain {
         }
     }
 
-    /// Adds the periods that usage of `month` lacks, given that none at or after it was open before.
+    /// Adds the periods that usage of `month` lacks, given that none at or after it was open.
     /// Months come in ascending order.
     fn reach(&mut self, month: NaiveDate, new: &mut Vec<Period>) -> Result<(), PeriodError> {
         for _ in 0..AHEAD_MAX {

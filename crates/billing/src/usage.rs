@@ -4,7 +4,7 @@
 //! conflict, because what it said before may be on an invoice. The sums per account, period, price
 //! and month are all that a close reads, so its cost does not grow with the number of events.
 //!
-//! Owns `billing.usage_event`, `billing.usage_sum`. Emits nothing: usage is announced by the invoice.
+//! Owns `billing.usage_event`, `billing.usage_sum`. Emits nothing: invoices announce usage.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -10,6 +10,9 @@ use super::{AccountMonth, Chain, Period};
 use crate::ids::AccountId;
 
 /// The lowest open period at or after each month.
+///
+/// Month and state are kept from being index conditions: where the table grew since it was
+/// analyzed, as in an import, the planner takes the index by month and reads all of it per account.
 pub(super) async fn find_open(
     connection: &mut PgConnection,
     wanted: &BTreeSet<AccountMonth>,
@@ -28,8 +31,7 @@ pub(super) async fn find_open(
             select seq
             from billing.period
             where account_id = wanted.account_id
-                and month >= wanted.month
-                and state = 'open'
+                and (month >= wanted.month and state = 'open') is true
             order by seq
             limit 1
         ) as open
@@ -67,7 +69,8 @@ pub(super) async fn hold_accounts(
     Ok(standing.into_iter().map(AccountId::from).collect())
 }
 
-/// Locks the periods FOR SHARE, in order, and tells which of them are open under the lock.
+/// Locks the periods FOR SHARE, in order, and tells which of them are open under the lock. They are
+/// found by their key alone, for the same reason as above.
 pub(super) async fn hold_open(
     connection: &mut PgConnection,
     periods: &BTreeSet<(AccountId, i32)>,
@@ -79,12 +82,11 @@ pub(super) async fn hold_open(
     let rows = sqlx::query!(
         r#"
         -- period: hold while usage is added
-        select period.account_id, period.seq
+        select period.account_id, period.seq, period.state = 'open' as "is_open!"
         from billing.period
         join unnest($1::uuid[], $2::int[]) as found (account_id, seq)
             on found.account_id = period.account_id
             and found.seq = period.seq
-        where period.state = 'open'
         order by period.account_id, period.seq
         for share of period
         "#,
@@ -93,10 +95,8 @@ pub(super) async fn hold_open(
     )
     .fetch_all(connection)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| (row.account_id.into(), row.seq))
-        .collect())
+    let open = rows.into_iter().filter(|row| row.is_open);
+    Ok(open.map(|row| (row.account_id.into(), row.seq)).collect())
 }
 
 /// Keeps others from creating periods of these accounts.

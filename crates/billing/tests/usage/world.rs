@@ -117,7 +117,8 @@ pub(crate) async fn close_within(connection: &mut sqlx::PgConnection, month: &st
          values ('{month}', gen_random_uuid(), now(), 'running', now());
          update billing.period set state = 'billed', run_id = month_close.run_id
          from billing.month_close
-         where month_close.month = '{month}' and period.month = '{month}' and period.state = 'open'",
+         where month_close.month = '{month}' and period.month = '{month}'
+             and period.state = 'open'",
     );
     sqlx::raw_sql(AssertSqlSafe(statements))
         .execute(connection)
