@@ -60,7 +60,7 @@ macro_rules! checks {
 
 checks! {
     Always: "L3" "L4" "L6" "I1" "I2" "I3" "I4" "I5" "I6" "I7" "E1" "E2" "E5" "E9"
-        "M1" "M2" "M3" "M4" "A1" "A3" "T1" "X1";
+        "M1" "M2" "M3" "M4" "M5" "A1" "A3" "T1" "X1";
     AtRest: "E4" "E6" "D1" "R1";
 }
 

@@ -64,6 +64,7 @@ pub async fn close_chunk(
     accounts: &[AccountId],
     now: DateTime<Utc>,
 ) -> Result<ChunkClosed, CloseError> {
+    store::go_by_index(tx).await?;
     let obligations = store::lock_open(tx, run.month, now, accounts).await?;
     if obligations.is_empty() {
         return Ok(ChunkClosed::default());

@@ -34,6 +34,20 @@ pub(in crate::month_close) async fn wait_for(
     Ok(())
 }
 
+/// Lets the chunk's statements go by index. Their tables are full of what other chunks need, and
+/// the statistics are those from before an import or a close: a scan that looks cheap now is made
+/// again for every chunk.
+pub(super) async fn go_by_index(tx: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(
+        "set local enable_seqscan = off;
+        set local enable_hashjoin = off;
+        set local enable_mergejoin = off",
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
 /// An account's open period under lock.
 pub(super) struct Obligation {
     pub(super) locked: Locked,

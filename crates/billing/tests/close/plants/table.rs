@@ -57,7 +57,7 @@ pub(super) const PLANTS: &[Plant] = &[
         "tax charged and not written down",
         "update billing.invoice set total_minor = total_minor + 5 where currency = 'JPY'",
     ),
-    (&["I1", "I5", "M3"], "a line lost", "delete from billing.line where line_no = 2"),
+    (&["I1", "I5", "M5"], "a line lost", "delete from billing.line where line_no = 2"),
     (&["I2"], "paid at no time", "update billing.invoice set paid_at = null"),
     (
         &["I2", "I5"],
@@ -104,7 +104,7 @@ pub(super) const PLANTS: &[Plant] = &[
         "update billing.invoice set state = 'finalized', paid_at = null where total_minor < 0",
     ),
     (
-        &["I7", "I5", "M3"],
+        &["I7", "I5", "M5"],
         "rounded before the line",
         "update billing.line set exact = exact + 0.01 where line_no = 1",
     ),
@@ -194,14 +194,14 @@ pub(super) const PLANTS: &[Plant] = &[
         "delete from billing.close_exception",
     ),
     (
-        &["M2", "M1", "M3"],
+        &["M2", "M1", "M5"],
         "an account missed by the close",
         "update billing.period set state = 'open', run_id = null
         where month = '2024-09-01' and account_id in (
             select account_id from billing.account where external_id = 'nippon')",
     ),
     (
-        &["M1", "M2", "M3"],
+        &["M1", "M2", "M5"],
         "a period called empty that was not",
         "update billing.period set state = 'empty'
         where month = '2024-09-01' and account_id in (
@@ -221,9 +221,15 @@ pub(super) const PLANTS: &[Plant] = &[
         "update billing.usage_event set body_hash = sha256('another')
         where event_id = (select min(event_id) from billing.usage_event)",
     ),
-    (&["M3"], "a sum changed after it was billed", "update billing.usage_sum set events = 9"),
+    (&["M3", "M5"], "a sum changed after it was billed", "update billing.usage_sum set events = 9"),
     (
-        &["M3", "I5", "I7"],
+        &["M5", "I1", "I5"],
+        "usage billed on two lines",
+        "insert into billing.line select (jsonb_populate_record(line, '{\"line_no\": 9}')).*
+        from billing.line where quantity = 7",
+    ),
+    (
+        &["M5", "I5", "I7"],
         "usage billed at another price",
         "update billing.line set unit_price = 0.5, exact = 0.5 * quantity
         where unit_price = 0.125 and quantity = 0.8",
