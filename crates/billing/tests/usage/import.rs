@@ -1,10 +1,11 @@
 //! Whole files: the sample, twice, side by side, and undone.
 
+use billing::account;
 use billing::import::{ImportOptions, LISTED_MAX, OnBadRow, Progress, focus};
 use outbox::Origin;
 use tempfile::NamedTempFile;
 
-use super::world::{World, day, file, header, now, row, sample};
+use super::world::{World, day, file, header, new_account, now, price, row, sample};
 
 const EVENTS: u64 = 696;
 
@@ -80,6 +81,29 @@ async fn two_imports_at_once_record_each_row_once() {
     assert_eq!(one.new + two.new, EVENTS);
     assert_eq!(one.repeated + two.repeated, EVENTS);
     assert_eq!(world.figures().await, alone.figures().await);
+}
+
+/// The rival waits last, so it is the import that Postgres ends to break the circle.
+#[tokio::test]
+async fn a_chunk_that_was_ended_for_a_deadlock_is_tried_again() {
+    let world = World::new().await;
+    let usage = file(&["Id=1"]);
+    let mut rival = world.begin().await;
+    price(&mut rival).await;
+
+    let close_the_circle = async {
+        world.somebody_waits().await;
+        let wanted = [new_account("acme")];
+        account::create_all(&mut rival, &wanted, now())
+            .await
+            .unwrap();
+        rival.commit().await.unwrap();
+    };
+    let import = world.import(usage.path(), OnBadRow::Stop);
+    let (summary, ()) = tokio::join!(import, close_the_circle);
+
+    assert_eq!(summary.unwrap().new, 1);
+    assert_eq!(world.count("billing.account").await, 1);
 }
 
 #[tokio::test]
