@@ -183,13 +183,22 @@ async fn sweep(admin: &mut PgConnection) -> Result<()> {
     Ok(())
 }
 
+/// How often a database is tried to be dropped while autovacuum is busy in it.
+const DROPS: usize = 5;
+
 /// Drops a database together with the connections to it.
+///
+/// FORCE may not end an autovacuum worker, which runs as the superuser, and then refuses. A plain
+/// drop asks autovacuum to leave and waits some seconds, and refuses while others are connected.
 pub(crate) async fn drop_database(admin: &mut PgConnection, name: &str) -> Result<()> {
-    run(
-        admin,
-        format!(r#"drop database if exists "{name}" with (force)"#),
-    )
-    .await
+    let forced = format!(r#"drop database if exists "{name}" with (force)"#);
+    let plain = format!(r#"drop database if exists "{name}""#);
+    for _ in 0..DROPS {
+        if run(admin, forced.clone()).await.is_ok() || run(admin, plain.clone()).await.is_ok() {
+            return Ok(());
+        }
+    }
+    run(admin, forced).await
 }
 
 /// Runs a statement that takes names, which cannot be parameters. The names are ours.
