@@ -1,5 +1,5 @@
-//! The consumer that keeps the collection report's figures: all in this database, so each invoice is
-//! counted in the transaction that moves the position, exactly once.
+//! The consumer that keeps the collection report's figures: all in this database, so each invoice
+//! is counted in the transaction that moves the position, exactly once.
 
 use billing::report::{self, ReportError};
 use outbox::{Event, Failure, Obsolete, Transactional, UnitOfWork};

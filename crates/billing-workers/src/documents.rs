@@ -1,7 +1,7 @@
 //! The consumer that writes each final invoice's document into a folder.
 //!
-//! The intent row is there before the file, and says at the end what was written. Whoever is stopped
-//! in between writes the same bytes to the same path again.
+//! The intent row is there before the file, and says at the end what was written. Whoever is
+//! stopped in between writes the same bytes to the same path again.
 
 use std::path::Path;
 use std::sync::Arc;

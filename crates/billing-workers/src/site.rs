@@ -1,7 +1,7 @@
 //! The site: the database and the data folder that every binary works with.
 //!
-//! With no database named, the site runs a private Postgres under its data folder. Opening it brings
-//! the schemas up to date and refuses a server that could lose what it acknowledged.
+//! With no database named, the site runs a private Postgres under its data folder. Opening it
+//! brings the schemas up to date and refuses a server that could lose what it acknowledged.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -162,7 +162,8 @@ fn resume<T>(error: tokio::task::JoinError) -> T {
     std::panic::resume_unwind(error.into_panic())
 }
 
-/// A pool asks a server that refuses again and again; whoever starts a program wants to know at once.
+/// A pool asks a server that refuses again and again; whoever starts a program wants to know at
+/// once.
 async fn connect(options: PgConnectOptions) -> Result<PgPool, sqlx::Error> {
     let first = tokio::time::timeout(ACQUIRE_TIMEOUT, options.connect()).await;
     first

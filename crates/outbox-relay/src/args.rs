@@ -59,7 +59,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     #[arg(value_parser = PossibleValuesParser::new(billing_workers::names()))]
     pub(crate) consumers: Option<Vec<String>>,
-    /// Folder of the invoices' files [default: <data folder>/documents]
+    /// Folder of the invoices' files [default: `documents` in the data folder]
     #[arg(long, env = "BILLING_DOCUMENTS_DIR", value_name = "FOLDER")]
     pub(crate) documents_dir: Option<PathBuf>,
 }

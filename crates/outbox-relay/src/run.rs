@@ -24,7 +24,8 @@ pub(crate) async fn until_stopped(site: &Site, args: RunArgs) -> Result<()> {
         None
     };
     let shutdown = CancellationToken::new();
-    let signals = tokio::spawn(stop_on_signal(Signals::listen()?, shutdown.clone()));
+    // It outlives the batches: closing the site takes time, too, which a second signal cuts short.
+    tokio::spawn(stop_on_signal(Signals::listen()?, shutdown.clone()));
     info!("{}", start_line(site, &config, &args));
     let (published, consumed) = tokio::join!(
         stopping(
@@ -33,7 +34,6 @@ pub(crate) async fn until_stopped(site: &Site, args: RunArgs) -> Result<()> {
         ),
         stopping(&shutdown, consume(worker, shutdown.clone())),
     );
-    signals.abort();
     published?;
     consumed?;
     info!("Stopped");

@@ -10,7 +10,10 @@ use billing::document::{WholeFile, clear_leftovers, sync_folder};
 
 /// Why a document's file or folder could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write {} ({source}): is the documents' folder there, writable and not full?", path.display())]
+#[error(
+    "cannot write {} ({source}): is the documents' folder there, writable and not full?",
+    path.display()
+)]
 pub struct FolderError {
     path: PathBuf,
     source: io::Error,
@@ -49,8 +52,8 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Only here is the root created. Later it is expected: were a missing one made anew, files would
-    /// land below a mount that is not there.
+    /// Only here is the root created. Later it is expected: were a missing one made anew, files
+    /// would land below a mount that is not there.
     pub(crate) fn create(root: &Path) -> Result<Self, FolderError> {
         let folder = Self {
             root: root.to_owned(),

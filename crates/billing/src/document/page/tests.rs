@@ -101,7 +101,10 @@ fn the_head_names_the_customer_the_period_and_the_instant() {
     assert_snapshot!(head, @r#"
     <header>
     <h1>Invoice</h1>
-    <p><span class="number">INV-000001</span><br><span class="muted">As of 2024-10-01 03:00:00 EEST</span></p>
+    <p>
+    <span class="number">INV-000001</span><br>
+    <span class="muted">As of 2024-10-01 03:00:00 EEST</span>
+    </p>
     </header>
     <section class="facts">
     <dl>
@@ -112,7 +115,10 @@ fn the_head_names_the_customer_the_period_and_the_instant() {
     </dl>
     <dl>
     <dt>Period</dt>
-    <dd>1 September 2024 to 30 September 2024<br><span class="muted">Days of the time zone Europe/Helsinki</span></dd>
+    <dd>
+    1 September 2024 to 30 September 2024<br>
+    <span class="muted">Days of the time zone Europe/Helsinki</span>
+    </dd>
     <dt>Currency</dt>
     <dd>EUR</dd>
     </dl>
