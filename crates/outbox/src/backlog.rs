@@ -88,18 +88,24 @@ pub async fn unread_estimate(pool: &PgPool) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"
         -- backlog: about how many are unread
-        with shard as (
-            select distinct on (consumer, lane, shard) lane, shard, shards, topics, id
-            from outbox.position
-            join outbox.consumer using (consumer, generation)
-            order by consumer, lane, shard, n desc
-        )
         select count(*) as "unread!"
-        from shard
-        join outbox.event on event.lane = shard.lane
-            and event.part % shard.shards = shard.shard
-            and event.id > shard.id
-            and event.topic = any (shard.topics)
+        from outbox.consumer
+        cross join (values (0), (1)) as lanes (lane)
+        cross join generate_series(0, shards - 1) as number
+        cross join lateral (
+            select id
+            from outbox.position
+            where position.consumer = consumer.consumer
+                and generation = consumer.generation
+                and lane = lanes.lane
+                and shard = number
+            order by n desc
+            limit 1
+        ) as newest
+        join outbox.event on event.lane = lanes.lane
+            and event.part % shards = number
+            and event.id > newest.id
+            and event.topic = any (topics)
         "#
     )
     .fetch_one(pool)
@@ -148,11 +154,20 @@ async fn is_behind(pool: &PgPool, name: &str, lane: Lane) -> Result<bool, sqlx::
     let shards = sqlx::query!(
         "
         -- backlog: positions
-        select distinct on (shard) shard, shards, topics, tick, id
-        from outbox.position
-        join outbox.consumer using (consumer, generation)
-        where name = $1 and lane = $2
-        order by shard, n desc
+        select newest.shard, shards, topics, newest.tick, newest.id
+        from outbox.consumer
+        cross join generate_series(0, shards - 1) as number
+        cross join lateral (
+            select shard, tick, id
+            from outbox.position
+            where position.consumer = consumer.consumer
+                and generation = consumer.generation
+                and lane = $2
+                and shard = number
+            order by n desc
+            limit 1
+        ) as newest
+        where name = $1
         ",
         name,
         lane.code(),
@@ -223,11 +238,20 @@ pub async fn handled(pool: &PgPool) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"
         -- backlog: handled so far
-        select coalesce(sum(passed), 0)::bigint as "passed!"
-        from (
-            select distinct on (consumer, generation, lane, shard) passed
+        select coalesce(sum(newest.passed), 0)::bigint as "passed!"
+        from outbox.consumer
+        cross join generate_series(0, generation) as past
+        cross join (values (0), (1)) as lanes (lane)
+        cross join generate_series(0, 63) as number
+        cross join lateral (
+            select passed
             from outbox.position
-            order by consumer, generation, lane, shard, n desc
+            where position.consumer = consumer.consumer
+                and generation = past
+                and lane = lanes.lane
+                and shard = number
+            order by n desc
+            limit 1
         ) as newest
         "#
     )

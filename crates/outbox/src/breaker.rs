@@ -23,8 +23,14 @@ struct State {
 
 impl Breaker {
     /// Opens, for `after` when the provider named a time. Answers how long.
+    ///
+    /// Calls that were under way when it opened fail for the same cause, and count once: eight of
+    /// them would else make the first wait as long as the eighth.
     pub(crate) fn trip(&self, after: Option<Duration>) -> Duration {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(open), None) = (state.open_for(), after) {
+            return open;
+        }
         state.failures = state.failures.saturating_add(1);
         let wait = after.unwrap_or_else(|| OPEN.bound(state.failures));
         state.until = Some(Instant::now() + wait);
@@ -39,8 +45,39 @@ impl Breaker {
     /// How long it is still open.
     pub(crate) fn open_for(&self) -> Option<Duration> {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state
-            .until
-            .and_then(|until| until.checked_duration_since(Instant::now()))
+        state.open_for()
+    }
+}
+
+impl State {
+    fn open_for(&self) -> Option<Duration> {
+        let until = self.until?;
+        until.checked_duration_since(Instant::now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_that_fail_together_count_once() {
+        let breaker = Breaker::default();
+
+        let waits = [breaker.trip(None), breaker.trip(None), breaker.trip(None)];
+
+        assert!(waits.iter().all(|wait| *wait <= OPEN.first), "{waits:?}");
+    }
+
+    #[test]
+    fn a_failure_after_the_wait_opens_it_for_twice_as_long() {
+        let breaker = Breaker::default();
+
+        let first = breaker.trip(Some(Duration::ZERO));
+
+        assert_eq!(first, Duration::ZERO);
+        assert_eq!(breaker.trip(None), 2 * OPEN.first);
+        breaker.reset();
+        assert_eq!(breaker.trip(None), OPEN.first);
     }
 }

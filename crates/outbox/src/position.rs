@@ -135,7 +135,8 @@ pub(crate) async fn claim(
     })
 }
 
-/// The newest rows of a consumer's shards in a lane.
+/// The newest rows of a consumer's shards in a lane, one look-up each: this is asked every second,
+/// and a busy shard writes thousands of rows an hour.
 pub(crate) async fn newest(
     pool: &PgPool,
     consumer: i16,
@@ -143,13 +144,20 @@ pub(crate) async fn newest(
     lane: Lane,
 ) -> Result<Vec<(i16, Cursor)>, sqlx::Error> {
     let rows = sqlx::query!(
-        "
+        r#"
         -- position: newest of each shard
-        select distinct on (shard) shard, n, tick, id, passed
-        from outbox.position
-        where consumer = $1 and generation = $2 and lane = $3
-        order by shard, n desc
-        ",
+        select newest.shard, newest.n, newest.tick, newest.id, newest.passed
+        from outbox.consumer
+        cross join generate_series(0, shards - 1) as number
+        cross join lateral (
+            select shard, n, tick, id, passed
+            from outbox.position
+            where consumer = $1 and generation = $2 and lane = $3 and shard = number
+            order by n desc
+            limit 1
+        ) as newest
+        where consumer = $1
+        "#,
         consumer,
         generation,
         lane.code(),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use sqlx::PgTransaction;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::append::{Outbox, begin};
@@ -100,7 +101,9 @@ impl Relay {
     pub async fn run(self, shutdown: CancellationToken) -> std::io::Result<()> {
         let ear = Ear::listen(self.host).await?;
         let member = crate::ids::new();
-        let beating = tokio::spawn(beat(self.outbox.clone(), member, ear.address()));
+        let silence = CancellationToken::new();
+        let beats = beat(self.outbox.clone(), member, ear.address(), silence.clone());
+        let beating = AbortOnDropHandle::new(tokio::spawn(beats));
         let mut listener = ear.listener();
         let mut quiet = 0;
         while !shutdown.is_cancelled() {
@@ -127,7 +130,8 @@ impl Relay {
                 () = listener.wait(poll) => {}
             }
         }
-        beating.abort();
+        silence.cancel();
+        drop(beating.await);
         if let Err(error) = member::leave(self.outbox.pool(), member).await {
             tracing::warn!(%error, "The relay left without saying so; its heartbeat runs out");
         }
@@ -148,10 +152,14 @@ impl Relay {
     }
 }
 
-async fn beat(outbox: Outbox, member: Uuid, address: std::net::SocketAddr) {
+async fn beat(
+    outbox: Outbox,
+    member: Uuid,
+    address: std::net::SocketAddr,
+    silence: CancellationToken,
+) {
     let mut every = tokio::time::interval(HEARTBEAT);
-    loop {
-        every.tick().await;
+    while silence.run_until_cancelled(every.tick()).await.is_some() {
         if let Err(error) = member::beat(outbox.pool(), member, &[RELAY], address).await {
             tracing::debug!(%error, "A heartbeat of the relay was not written");
         }

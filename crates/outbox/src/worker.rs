@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::append::{Origin, Outbox};
@@ -171,9 +172,9 @@ impl Worker {
                     )
                 }));
             }
-            let (shutdown, listener) = (shutdown.clone(), ear.listener());
+            let shutdown = shutdown.clone();
             tasks.spawn(supervised(shutdown.clone(), move || {
-                parked::run(Arc::clone(&runner), listener.clone(), shutdown.clone())
+                parked::run(Arc::clone(&runner), shutdown.clone())
             }));
         });
         self.consumers.push((spec, start));
@@ -200,13 +201,17 @@ impl Worker {
             starts.push((registered, start));
         }
         member::beat(context.outbox.pool(), context.member, &roles, ear.address()).await?;
-        let beating = tokio::spawn(beat(context.clone(), roles, ear.address()));
+        let silence = CancellationToken::new();
+        let beats = beat(context.clone(), roles, ear.address(), silence.clone());
+        let beating = AbortOnDropHandle::new(tokio::spawn(beats));
         let mut tasks = JoinSet::new();
         for (registered, start) in starts {
             start(registered, &context, &ear, &shutdown, &mut tasks);
         }
         while tasks.join_next().await.is_some() {}
-        beating.abort();
+        // A beat after the farewell would keep our shards from the others until it is forgotten.
+        silence.cancel();
+        drop(beating.await);
         if let Err(error) = member::leave(context.outbox.pool(), context.member).await {
             tracing::warn!(%error, "The worker left without saying so; its heartbeat runs out");
         }
@@ -220,7 +225,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     loop {
-        match tokio::spawn(start()).await {
+        match AbortOnDropHandle::new(tokio::spawn(start())).await {
             Ok(()) => return,
             Err(error) => {
                 tracing::error!(%error, "A loop of the worker panicked; starting it again")
@@ -247,10 +252,14 @@ pub(crate) async fn idle(shutdown: &CancellationToken, listener: &mut Listener, 
     }
 }
 
-async fn beat(context: Context, roles: Vec<i16>, address: std::net::SocketAddr) {
+async fn beat(
+    context: Context,
+    roles: Vec<i16>,
+    address: std::net::SocketAddr,
+    silence: CancellationToken,
+) {
     let mut every = tokio::time::interval(HEARTBEAT);
-    loop {
-        every.tick().await;
+    while silence.run_until_cancelled(every.tick()).await.is_some() {
         let pool = context.outbox.pool();
         if let Err(error) = member::beat(pool, context.member, &roles, address).await {
             tracing::debug!(%error, "A heartbeat of the worker was not written");

@@ -29,14 +29,14 @@ pub struct Page {
     after: LogPoint,
     /// Where the page ends; the next begins after it.
     pub to: LogPoint,
-    /// Number and instant of each tick of the page.
+    /// Number and instant of each tick of the page and of the one before.
     ticks: Vec<(i64, DateTime<Utc>)>,
     /// The events, in the log's order.
     pub events: Vec<Event>,
 }
 
 impl Page {
-    /// When the tick of a point inside this page was cut.
+    /// When the tick of a point of this page, or just before it, was cut.
     pub(crate) fn cut_at(&self, point: LogPoint) -> DateTime<Utc> {
         let found = self.ticks.binary_search_by_key(&point.tick, |(n, _)| *n);
         self.ticks[found.expect("a page holds the ticks of its points")].1
@@ -117,7 +117,8 @@ pub async fn read(
         .collect::<Result<_, _>>()?;
     events.retain(|event| after < event.point);
     events.sort_unstable_by_key(|event| event.point);
-    let ticks = span.ticks.iter().map(|tick| (tick.n, tick.at)).collect();
+    let known = std::iter::once(span.lower).chain(span.ticks);
+    let ticks = known.map(|tick| (tick.n, tick.at)).collect();
     Ok(Some(Page {
         after,
         to: span.to,

@@ -23,13 +23,25 @@ use crate::position::{self, Cursor, Fence};
 
 mod calls;
 
-use calls::{Called, Calls, Pending};
+use calls::{Called, Calls, Made, Pending};
 
 pub(crate) struct ExternalRunner<H: External> {
     subscription: Subscription,
     handler: Arc<H>,
-    breaker: Breaker,
+    breaker: Arc<Breaker>,
     permits: Arc<Semaphore>,
+}
+
+/// For the calls that outlast their batch.
+impl<H: External> Clone for ExternalRunner<H> {
+    fn clone(&self) -> Self {
+        Self {
+            subscription: self.subscription.clone(),
+            handler: Arc::clone(&self.handler),
+            breaker: Arc::clone(&self.breaker),
+            permits: Arc::clone(&self.permits),
+        }
+    }
 }
 
 /// A round's events that need a call, with what the call needs.
@@ -54,7 +66,7 @@ impl<H: External> ExternalRunner<H> {
         Self {
             subscription,
             handler,
-            breaker: Breaker::default(),
+            breaker: Arc::default(),
             permits,
         }
     }
@@ -64,6 +76,7 @@ impl<H: External> ExternalRunner<H> {
         Calls {
             handler,
             permits,
+            at_once: self.subscription.spec.concurrency,
             timeout: self.subscription.spec.call_timeout,
         }
     }
@@ -183,8 +196,8 @@ impl<H: External> ExternalRunner<H> {
             return Ok(());
         };
         tx.commit().await.map_err(|error| error.0)?;
-        let called = self.calls().start(claim.event.clone(), intent).wait().await;
-        self.conclude(claim, called).await
+        let call = self.calls().start(claim.event.clone(), intent).await;
+        self.conclude(claim, call.wait().await).await
     }
 
     /// Ends a delivery by the result of its call.
@@ -192,7 +205,7 @@ impl<H: External> ExternalRunner<H> {
         match called {
             Called::Answer(intent, answer) => {
                 self.breaker.reset();
-                conclude_answer(&self.subscription, &*self.handler, claim, (intent, answer)).await
+                self.conclude_answer(claim, (intent, answer)).await
             }
             Called::Failed(failure) => Err(failure),
             Called::Unavailable { error, after } => {
@@ -209,44 +222,96 @@ impl<H: External> ExternalRunner<H> {
         }
     }
 
-    /// Calls that outlasted the batch go on alone, each with its delivery row.
+    async fn conclude_answer(
+        &self,
+        claim: &Claim,
+        answer: (H::Intent, H::Answer),
+    ) -> Result<(), Failure> {
+        let lane = claim.event.lane;
+        let origin = self.subscription.origin(lane, Some(&claim.event));
+        let outbox = &self.subscription.context.outbox;
+        let mut tx = outbox.begin_worker(origin).await?;
+        // Recorded even when the claim ran out: its successor finds the intent settled.
+        claim.done(&mut tx).await?;
+        self.handler.settle(&mut tx, vec![answer]).await?;
+        tx.commit().await.map_err(|error| error.0)?;
+        Ok(())
+    }
+
+    /// Calls that outlasted the batch go on alone, each with its delivery row if the batch could
+    /// still write one.
     fn go_on_alone(&self, slow: Vec<Pending<H>>) {
         for call in slow {
-            let (subscription, handler) = (self.subscription.clone(), Arc::clone(&self.handler));
-            let (consumer, owner) = (subscription.id(), subscription.context.member);
+            let this = self.clone();
             let claim = Claim {
-                consumer,
-                owner,
+                consumer: self.subscription.id(),
+                owner: self.subscription.context.member,
                 attempt: 1,
                 event: call.event.clone(),
             };
             tokio::spawn(async move {
-                let ended = match call.wait().await {
-                    Called::Answer(intent, answer) => {
-                        conclude_answer(&subscription, &*handler, &claim, (intent, answer)).await
-                    }
-                    Called::Failed(failure) => Err(failure),
-                    Called::Unavailable { error, after } => Err(Failure::Retry { error, after }),
-                };
-                end_late(&subscription, &claim, ended).await;
+                let ended = this.conclude(&claim, call.wait().await).await;
+                end_late(&this.subscription, &claim, ended).await;
             });
         }
     }
-}
 
-async fn conclude_answer<H: External>(
-    subscription: &Subscription,
-    handler: &H,
-    claim: &Claim,
-    answer: (H::Intent, H::Answer),
-) -> Result<(), Failure> {
-    let origin = subscription.origin(claim.event.lane, Some(&claim.event));
-    let mut tx = subscription.context.outbox.begin_worker(origin).await?;
-    // Recorded even when the claim ran out: its successor finds the intent settled.
-    claim.done(&mut tx).await?;
-    handler.settle(&mut tx, vec![answer]).await?;
-    tx.commit().await.map_err(|error| error.0)?;
-    Ok(())
+    /// Makes the calls of a batch, round by round. Those that are still under way when it returns,
+    /// however it does, are in `slow`.
+    async fn make_rounds(&self, batch: &Batch, slow: &mut Vec<Pending<H>>) -> Result<End, Failure> {
+        let mut progress = Progress {
+            cursor: batch.cursor,
+            parked: Vec::new(),
+        };
+        let mut rounds = rounds(&batch.events).into_iter().peekable();
+        while let Some(events) = rounds.next() {
+            let Some(intents) = self.load(batch, &mut progress, events).await? else {
+                return Ok(End::Lost);
+            };
+            let patience = self.subscription.spec.patience;
+            let mut made = self.calls().make(intents, patience).await;
+            self.note(&mut progress, &mut made);
+            slow.append(&mut made.slow);
+            let last = rounds.peek().is_none() && made.unavailable.is_none();
+            if !made.answers.is_empty() && made.unavailable.is_none() {
+                self.breaker.reset();
+            }
+            if !self
+                .settle(batch, &mut progress, made.answers, last)
+                .await?
+            {
+                return Ok(End::Lost);
+            }
+            if let Some((error, after)) = made.unavailable {
+                let wait = self.breaker.trip(after);
+                let consumer = self.subscription.spec.name;
+                tracing::warn!(consumer, error, "{consumer} waits {wait:?}: {error}");
+                return Ok(End::Wait(progress.cursor, wait));
+            }
+        }
+        Ok(End::Moved(progress.cursor))
+    }
+
+    /// Failed and slow calls leave the batch with its position.
+    fn note(&self, progress: &mut Progress, made: &mut Made<H>) {
+        if made.unavailable.is_some() {
+            // The position stays, and what failed now may have failed for the same reason.
+            return;
+        }
+        for (event, failure) in made.failed.drain(..) {
+            let parking = runner::parking_of(&self.subscription, &failure);
+            report(&self.subscription, &event, &parking);
+            progress.parked.push((event, parking));
+        }
+        for call in &made.slow {
+            let parking = Parking::Running {
+                owner: self.subscription.context.member,
+                seconds: self.subscription.lease_s(),
+            };
+            report(&self.subscription, &call.event, &parking);
+            progress.parked.push((call.event.clone(), parking));
+        }
+    }
 }
 
 async fn end_late(subscription: &Subscription, claim: &Claim, ended: Result<(), Failure>) {
@@ -266,57 +331,17 @@ impl<H: External> Runner for ExternalRunner<H> {
         self.breaker.open_for()
     }
 
+    /// A batch must end well before its claim does, even if every call takes all the patience.
+    fn batch_max(&self) -> usize {
+        self.subscription.spec.concurrency.saturating_mul(2).max(1)
+    }
+
     async fn attempt(&self, batch: &Batch) -> Result<End, Failure> {
-        let mut progress = Progress {
-            cursor: batch.cursor,
-            parked: Vec::new(),
-        };
-        let mut rounds = rounds(&batch.events).into_iter().peekable();
         let mut slow = Vec::new();
-        while let Some(events) = rounds.next() {
-            let Some(intents) = self.load(batch, &mut progress, events).await? else {
-                return Ok(End::Lost);
-            };
-            let mut made = self
-                .calls()
-                .make(intents, self.subscription.spec.patience)
-                .await;
-            if let Some((error, after)) = made.unavailable {
-                let wait = self.breaker.trip(after);
-                let consumer = self.subscription.spec.name;
-                tracing::warn!(consumer, error, "{consumer} waits {wait:?}: {error}");
-                self.settle(batch, &mut progress, made.answers, false)
-                    .await?;
-                return Ok(End::Wait(progress.cursor, wait));
-            }
-            if !made.answers.is_empty() {
-                self.breaker.reset();
-            }
-            for (event, failure) in made.failed {
-                let parking = runner::parking_of(&self.subscription, &failure);
-                report(&self.subscription, &event, &parking);
-                progress.parked.push((event, parking));
-            }
-            for call in &made.slow {
-                let owner = self.subscription.context.member;
-                let parking = Parking::Running {
-                    owner,
-                    seconds: self.subscription.lease_s(),
-                };
-                report(&self.subscription, &call.event, &parking);
-                progress.parked.push((call.event.clone(), parking));
-            }
-            slow.append(&mut made.slow);
-            let last = rounds.peek().is_none();
-            let held = self.settle(batch, &mut progress, made.answers, last).await;
-            if last || !matches!(held, Ok(true)) {
-                self.go_on_alone(std::mem::take(&mut slow));
-            }
-            if !held? {
-                return Ok(End::Lost);
-            }
-        }
-        Ok(End::Moved(progress.cursor))
+        let end = self.make_rounds(batch, &mut slow).await;
+        // However the batch ended: these calls happen, and their answers must be recorded.
+        self.go_on_alone(slow);
+        end
     }
 
     async fn redeliver(&self, claim: Claim) -> Result<(), sqlx::Error> {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
@@ -33,8 +34,9 @@ struct Held {
     cursor: Cursor,
     /// How far it has been read: at or after the cursor.
     scanned: LogPoint,
-    /// When the tick of `scanned` was cut.
-    cut_at: chrono::DateTime<chrono::Utc>,
+    /// When the tick of `scanned` was cut, once it is beyond the cursor. A crash of the server may
+    /// lose that tick, and another is cut under its number.
+    cut_at: Option<DateTime<Utc>>,
     written: Instant,
 }
 
@@ -136,23 +138,26 @@ impl<R: Runner> LaneLoop<R> {
     }
 
     async fn work_through(&mut self, page: &Arc<Page>) -> Result<Step, sqlx::Error> {
+        if self.shards.values().any(|held| held.contradicts(page)) {
+            return Ok(self.start_over().await);
+        }
         let batches = self.batches(page);
         let runner = &self.runner;
         let mut ends = futures::stream::iter(batches)
             .map(|batch| async move {
                 let end = runner::handle(&**runner, &batch).await;
-                (batch.shard.number, end)
+                (batch.shard.number, batch.to, end)
             })
             .buffer_unordered(SHARDS_AT_ONCE);
         let mut step = Step::More;
         let mut lost = false;
         let mut failed = None;
         let mut moved = Vec::new();
-        while let Some((shard, end)) = ends.next().await {
+        while let Some((shard, to, end)) = ends.next().await {
             match end {
-                Ok(End::Moved(cursor)) => moved.push((shard, cursor, true)),
+                Ok(End::Moved(cursor)) => moved.push((shard, cursor, to)),
                 Ok(End::Wait(cursor, time)) => {
-                    moved.push((shard, cursor, false));
+                    moved.push((shard, cursor, cursor.at));
                     step = Step::Wait(time);
                 }
                 Ok(End::Lost) => lost = true,
@@ -162,13 +167,18 @@ impl<R: Runner> LaneLoop<R> {
         drop(ends);
         self.note(page, moved);
         if lost {
-            // Another owner, or a tick that a crash of the server took away.
-            self.runner.subscription().context.reader.forget().await;
-            self.shards.clear();
-            self.refreshed = None;
-            return Ok(Step::Wait(self.runner.subscription().context.config.poll));
+            return Ok(self.start_over().await);
         }
         failed.map_or(Ok(step), Err)
+    }
+
+    /// Another owner, or a tick that a crash of the server took away: what we know is worth nothing.
+    async fn start_over(&mut self) -> Step {
+        let context = &self.runner.subscription().context;
+        context.reader.forget().await;
+        self.shards.clear();
+        self.refreshed = None;
+        Step::Wait(context.config.poll)
     }
 
     /// Cuts the page into a batch per shard, and passes over it where a shard has nothing in it.
@@ -180,42 +190,43 @@ impl<R: Runner> LaneLoop<R> {
             if page.to <= held.scanned {
                 continue;
             }
-            let events: Vec<_> = page
+            let max = self.runner.batch_max();
+            let mut events: Vec<_> = page
                 .events
                 .iter()
                 .filter(|event| event.part % shards == *number && held.scanned < event.point)
                 .filter(|event| subscription.reads(event))
+                .take(max.saturating_add(1))
                 .cloned()
                 .collect();
             if events.is_empty() {
-                held.scanned = page.to;
-                held.cut_at = page.cut_at(page.to);
+                held.pass(page, page.to);
                 continue;
             }
-            let shard = shard(subscription, self.lane, *number);
-            let page = Arc::clone(page);
+            let mut to = page.to;
+            if events.len() > max {
+                events.truncate(max);
+                to = events[max - 1].point;
+            }
             batches.push(Batch {
-                shard,
+                shard: shard(subscription, self.lane, *number),
                 cursor: held.cursor,
                 events,
-                to: page.to,
-                page,
+                to,
+                page: Arc::clone(page),
             });
         }
         batches
     }
 
-    fn note(&mut self, page: &Page, moved: Vec<(i16, Cursor, bool)>) {
-        for (shard, cursor, passed) in moved {
+    /// A batch that was handled singly ends at its last event, though nothing more of it is on the
+    /// page: hence a point beside the cursor.
+    fn note(&mut self, page: &Page, moved: Vec<(i16, Cursor, LogPoint)>) {
+        for (shard, cursor, to) in moved {
             if let Some(held) = self.shards.get_mut(&shard) {
                 held.cursor = cursor;
                 held.written = Instant::now();
-                if passed {
-                    // A batch that was handled singly ends at its last event; the rest of the page
-                    // held nothing for this shard.
-                    held.scanned = page.to;
-                    held.cut_at = page.cut_at(page.to);
-                }
+                held.pass(page, to);
             }
         }
     }
@@ -223,7 +234,9 @@ impl<R: Runner> LaneLoop<R> {
     /// Writes positions that were passed without an event of ours for longer than `age`.
     async fn write_positions(&mut self, age: Duration) -> Result<(), sqlx::Error> {
         let subscription = self.runner.subscription();
+        let mut lost = false;
         for (number, held) in &mut self.shards {
+            let Some(cut_at) = held.cut_at else { continue };
             if held.scanned <= held.cursor.at || held.written.elapsed() < age {
                 continue;
             }
@@ -232,17 +245,20 @@ impl<R: Runner> LaneLoop<R> {
             let shard = shard(subscription, self.lane, *number);
             let step = Move {
                 to: held.scanned,
-                cut_at: held.cut_at,
+                cut_at,
                 passed: 0,
             };
             match position::advance(&mut tx, shard, held.cursor, step).await? {
                 Fence::Held(cursor) => {
                     tx.commit().await.map_err(|error| error.0)?;
                     held.cursor = cursor;
+                    held.written = Instant::now();
                 }
-                Fence::Lost => self.refreshed = None,
+                Fence::Lost => lost = true,
             }
-            held.written = Instant::now();
+        }
+        if lost {
+            self.start_over().await;
         }
         Ok(())
     }
@@ -280,14 +296,29 @@ impl<R: Runner> LaneLoop<R> {
 
 impl Held {
     fn fresh(cursor: Cursor) -> Self {
-        // `cut_at` is read only once `scanned` has moved, which sets it.
-        let cut_at = chrono::DateTime::UNIX_EPOCH;
         Self {
             cursor,
             scanned: cursor.at,
-            cut_at,
+            cut_at: None,
             written: Instant::now(),
         }
+    }
+
+    fn pass(&mut self, page: &Page, to: LogPoint) {
+        if self.scanned < to {
+            self.scanned = to;
+            self.cut_at = Some(page.cut_at(to));
+        }
+    }
+
+    /// Whether what we have passed in memory is no longer what the log says. What is written needs
+    /// no such question: a tick is durable before a position that names it.
+    fn contradicts(&self, page: &Page) -> bool {
+        let inside = self.scanned < page.to && self.cursor.at < self.scanned;
+        inside
+            && self
+                .cut_at
+                .is_some_and(|cut_at| cut_at != page.cut_at(self.scanned))
     }
 }
 

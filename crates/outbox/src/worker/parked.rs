@@ -1,57 +1,73 @@
 //! The loop that tries deliveries in trouble.
+//!
+//! It claims no more than it can try at once: a claim that waited for its turn would run out, and
+//! another process would make the same call.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::pause;
 use super::runner::Runner;
 use crate::consumer;
-use crate::delivery::claim;
-use crate::wake::Listener;
+use crate::delivery::claim::{self, Claim};
 
-/// How many due deliveries are claimed at once.
-const CLAIMS: i64 = 32;
-const AT_ONCE: usize = 4;
+/// How many deliveries of a consumer are tried at once in a process.
+const AT_ONCE: usize = 8;
 const POLL: Duration = Duration::from_millis(250);
 const AFTER_ERROR: Duration = Duration::from_secs(1);
 
-/// Claims and tries due deliveries until `shutdown`.
-pub(crate) async fn run<R: Runner>(
-    runner: Arc<R>,
-    _listener: Listener,
-    shutdown: CancellationToken,
-) {
+/// Claims and tries due deliveries until `shutdown`; then finishes those in hand.
+pub(crate) async fn run<R: Runner>(runner: Arc<R>, shutdown: CancellationToken) {
+    let mut running = JoinSet::new();
     while !shutdown.is_cancelled() {
-        match step(&*runner).await {
-            Ok(0) => pause(&shutdown, POLL).await,
-            Ok(_) => {}
+        let mut claimed = 0;
+        match due(&*runner, AT_ONCE - running.len()).await {
+            Ok(claims) => {
+                for claim in claims {
+                    claimed += 1;
+                    let runner = Arc::clone(&runner);
+                    running.spawn(async move { runner.redeliver(claim).await });
+                }
+            }
             Err(error) => {
                 let consumer = runner.subscription().spec.name;
                 tracing::warn!(%error, consumer, "Deliveries of {consumer} wait for the database");
                 pause(&shutdown, AFTER_ERROR).await;
             }
         }
+        if claimed == 0 || running.len() == AT_ONCE {
+            tokio::select! {
+                Some(ended) = running.join_next() => report(ended),
+                () = pause(&shutdown, POLL) => {}
+            }
+        }
+    }
+    while let Some(ended) = running.join_next().await {
+        report(ended);
     }
 }
 
-/// Tries the deliveries that are due now, and says how many.
-async fn step<R: Runner>(runner: &R) -> Result<usize, sqlx::Error> {
+/// An end that was not written is found by its deadline.
+fn report(ended: Result<Result<(), sqlx::Error>, JoinError>) {
+    match ended {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "The end of an attempt was not written"),
+        Err(error) => tracing::error!(%error, "An attempt at a delivery panicked"),
+    }
+}
+
+/// Deliveries that are due now, claimed.
+async fn due<R: Runner>(runner: &R, at_most: usize) -> Result<Vec<Claim>, sqlx::Error> {
     let subscription = runner.subscription();
     let (pool, id) = (subscription.context.outbox.pool(), subscription.id());
-    if runner.closed_for().is_some() || consumer::is_paused(pool, id).await? {
-        return Ok(0);
+    let closed = runner.closed_for().is_some();
+    if at_most == 0 || closed || consumer::is_paused(pool, id).await? {
+        return Ok(Vec::new());
     }
     let owner = subscription.context.member;
-    let claims = claim::due(pool, id, owner, subscription.lease_s(), CLAIMS).await?;
-    let tried = claims.len();
-    let mut ends = futures::stream::iter(claims)
-        .map(|claim| runner.redeliver(claim))
-        .buffer_unordered(AT_ONCE);
-    while let Some(end) = ends.next().await {
-        end?;
-    }
-    Ok(tried)
+    let limit = i64::try_from(at_most).unwrap_or(i64::MAX);
+    claim::due(pool, id, owner, subscription.lease_s(), limit).await
 }

@@ -72,6 +72,11 @@ pub(crate) trait Runner: Send + Sync + 'static {
     /// Handles a delivery that came into trouble earlier.
     fn redeliver(&self, claim: Claim) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
+    /// How many events of a shard are handed over at once.
+    fn batch_max(&self) -> usize {
+        usize::MAX
+    }
+
     /// How long the consumer should not be tried at all.
     fn closed_for(&self) -> Option<Duration> {
         None

@@ -1,11 +1,18 @@
 //! The engine's promises, tried on a real server. Where a promise is about a race, the naive design
 //! is shown failing first.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod announce;
+mod backlog;
+mod external;
 mod fence;
 mod guards;
 mod host;
+mod lanes;
 mod log;
+mod lost_ticks;
+mod members;
 mod parked;
 mod proxy;
 mod races;
@@ -13,6 +20,8 @@ mod readers;
 mod scene;
 mod schedule;
 mod shop;
+mod slow;
 mod ticks;
 mod transactional;
 mod unit_of_work;
+mod wake;

@@ -147,7 +147,7 @@ async fn order_holds_while_a_parked_key_drains_and_grows() {
     let flaky = move |_| {
         let call = calls.fetch_add(1, Ordering::Relaxed);
         async move {
-            if call % 2 == 0 {
+            if call.is_multiple_of(2) {
                 Err(Failure::retry("every other"))
             } else {
                 Ok(())

@@ -148,6 +148,12 @@ impl Scene {
         dead_letters(&self.pool, 100).await.unwrap()
     }
 
+    /// All members are dead to the others, as after a long silence.
+    pub(crate) async fn forget_members(&self) {
+        self.sql("update outbox.member set heartbeat = now() - interval '1 minute'")
+            .await;
+    }
+
     /// Each process sees no members but itself, and so takes all shards for its own.
     pub(crate) async fn let_everyone_believe_to_be_alone(&self) {
         let views = "alter table outbox.member rename to everyone;

@@ -66,6 +66,7 @@ async fn note(tx: &mut UnitOfWork, consumer: &str, event: &Event) -> Result<(), 
 #[derive(Clone)]
 pub(crate) struct Carrier {
     call: Hook<Event, Act<String>>,
+    poison: Option<Uuid>,
 }
 
 impl Carrier {
@@ -76,7 +77,14 @@ impl Carrier {
     {
         Self {
             call: Arc::new(move |event| Box::pin(call(event))),
+            poison: None,
         }
+    }
+
+    /// The same, but loading an event of this key fails.
+    pub(crate) fn that_cannot_load(self, key: Uuid) -> Self {
+        let poison = Some(key);
+        Self { poison, ..self }
     }
 }
 
@@ -92,6 +100,9 @@ impl External for Carrier {
     ) -> Result<Vec<Load<Event>>, Failure> {
         let mut loads = Vec::new();
         for event in events {
+            if self.poison == Some(event.key) {
+                return Err(Failure::retry("not this key"));
+            }
             let answer: Option<String> = sqlx::query_scalar(
                 "insert into shop.parcel (event_id, key) values ($1, $2)
                  on conflict (event_id) do update set key = excluded.key

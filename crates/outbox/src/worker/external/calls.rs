@@ -1,12 +1,14 @@
 //! The calls of a round: at once within the consumer's concurrency, each on a task of its own, so
 //! that a slow one can go on when its batch has waited long enough.
+//!
+//! Patience is counted from a call's own start: one that still waits for its turn is not slow.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use futures::StreamExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 use super::super::runner::panic_text;
 use super::{Answers, Intents};
@@ -33,6 +35,7 @@ pub(crate) struct Pending<H: External> {
 pub(crate) struct Calls<H> {
     pub(crate) handler: Arc<H>,
     pub(crate) permits: Arc<Semaphore>,
+    pub(crate) at_once: usize,
     pub(crate) timeout: Duration,
 }
 
@@ -44,50 +47,71 @@ pub(crate) struct Made<H: External> {
     pub(crate) slow: Vec<Pending<H>>,
 }
 
+/// How a call stands when its batch goes on.
+enum Stand<H: External> {
+    Ended(Event, Called<H>),
+    Slow(Pending<H>),
+}
+
 impl<H: External> Calls<H> {
-    /// Makes the calls of a round and waits `patience` for them.
+    /// Makes the calls of a round and waits `patience` for each.
     pub(crate) async fn make(&self, intents: Intents<H>, patience: Duration) -> Made<H> {
-        let pending: Vec<_> = intents
-            .into_iter()
-            .map(|(event, intent)| self.start(event, intent))
-            .collect();
+        let mut stands = futures::stream::iter(intents)
+            .map(|(event, intent)| self.stand(event, intent, patience))
+            .buffer_unordered(self.at_once);
         let mut made = Made {
             answers: Vec::new(),
             failed: Vec::new(),
             unavailable: None,
             slow: Vec::new(),
         };
-        let until = Instant::now() + patience;
-        for mut call in pending {
-            match tokio::time::timeout_at(until, &mut call.call).await {
-                Err(_) => made.slow.push(call),
-                Ok(joined) => match settled(joined) {
-                    Called::Answer(intent, answer) => made.answers.push((intent, answer)),
-                    Called::Failed(failure) => made.failed.push((call.event, failure)),
-                    Called::Unavailable { error, after } => made.unavailable = Some((error, after)),
-                },
+        while let Some(stand) = stands.next().await {
+            match stand {
+                Stand::Slow(call) => made.slow.push(call),
+                Stand::Ended(_, Called::Answer(intent, answer)) => {
+                    made.answers.push((intent, answer));
+                }
+                Stand::Ended(event, Called::Failed(failure)) => made.failed.push((event, failure)),
+                Stand::Ended(_, Called::Unavailable { error, after }) => {
+                    made.unavailable = Some((error, after));
+                }
             }
         }
         made
     }
 
-    /// Starts one call.
-    pub(crate) fn start(&self, event: Event, intent: H::Intent) -> Pending<H> {
-        let (handler, permits) = (Arc::clone(&self.handler), Arc::clone(&self.permits));
-        let timeout = self.timeout;
-        let call = tokio::spawn(async move {
-            let Ok(_permit) = permits.acquire_owned().await else {
-                return Called::Failed(Failure::retry("the worker is stopping"));
-            };
-            match tokio::time::timeout(timeout, handler.act(&intent)).await {
-                Ok(Act::Answer(answer)) => Called::Answer(intent, answer),
-                Ok(Act::Retry { error, after }) => Called::Failed(Failure::Retry { error, after }),
-                Ok(Act::Dead(reason)) => Called::Failed(Failure::Dead(reason)),
-                Ok(Act::Unavailable { error, after }) => Called::Unavailable { error, after },
-                Err(_) => Called::Failed(Failure::retry(format!("no answer within {timeout:?}"))),
-            }
-        });
-        Pending { event, call }
+    async fn stand(&self, event: Event, intent: H::Intent, patience: Duration) -> Stand<H> {
+        let mut call = self.start(event, intent).await;
+        match tokio::time::timeout(patience, &mut call.call).await {
+            Ok(joined) => Stand::Ended(call.event, settled(joined)),
+            Err(_) => Stand::Slow(call),
+        }
+    }
+
+    /// Waits for its turn and starts one call.
+    pub(crate) async fn start(&self, event: Event, intent: H::Intent) -> Pending<H> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
+        let permit = permit.expect("nobody closes the semaphore");
+        let call = called(Arc::clone(&self.handler), intent, self.timeout, permit);
+        Pending {
+            event,
+            call: tokio::spawn(call),
+        }
+    }
+}
+
+async fn called<H: External>(
+    handler: Arc<H>,
+    intent: H::Intent,
+    timeout: Duration,
+    _permit: OwnedSemaphorePermit,
+) -> Called<H> {
+    match tokio::time::timeout(timeout, handler.act(&intent)).await {
+        Ok(Act::Answer(answer)) => Called::Answer(intent, answer),
+        Ok(Act::Retry { error, after }) => Called::Failed(Failure::Retry { error, after }),
+        Ok(Act::Dead(reason)) => Called::Failed(Failure::Dead(reason)),
+        Ok(Act::Unavailable { error, after }) => Called::Unavailable { error, after },
+        Err(_) => Called::Failed(Failure::retry(format!("no answer within {timeout:?}"))),
     }
 }
 

@@ -1,0 +1,142 @@
+//! What is still to come, as operators and programs that wait are told.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use outbox::delivery::{Redrive, redrive};
+use outbox::{Backlog, Failure, Lane, Mark, Origin, Since, backlog, handled, pending};
+
+use crate::host::Host;
+use crate::log;
+use crate::scene::{Scene, impatient, keys, keys_of_one_shard};
+use crate::shop::Notebook;
+
+async fn of(scene: &Scene, consumer: &str) -> Backlog {
+    backlog(&scene.pool, consumer).await.unwrap()
+}
+
+#[tokio::test]
+async fn pending_behind_and_handled_follow_an_event() {
+    let scene = Scene::new().await;
+    outbox::register(&scene.pool, &impatient("notebook", 1))
+        .await
+        .unwrap();
+    assert_eq!(of(&scene, "notebook").await, Backlog::default());
+    let mark = Mark::now(&scene.pool).await.unwrap();
+
+    scene.orders(&keys(20), Origin::of("customer")).await;
+    scene.orders(&keys(10), Origin::of("import").bulk()).await;
+    let mut open = scene.connection().await;
+    sqlx::raw_sql("begin").execute(&mut open).await.unwrap();
+    log::append(&mut open, keys(1)[0]).await;
+
+    assert_eq!(
+        pending(&scene.pool).await.unwrap(),
+        30,
+        "what is open is not committed"
+    );
+    assert!(
+        !of(&scene, "notebook").await.behind,
+        "what has no tick is not there yet"
+    );
+    scene.publish().await;
+    assert_eq!(pending(&scene.pool).await.unwrap(), 0);
+    assert!(of(&scene, "notebook").await.behind);
+    assert_eq!(outbox::unread_estimate(&scene.pool).await.unwrap(), 30);
+    let notebook = Notebook::of("notebook");
+    let spec = impatient("notebook", 1);
+    let _worker = Host::worker(&scene, "worker", |w| w.transactional(spec, notebook)).await;
+    scene.until_handled("notebook", 30).await;
+
+    assert_eq!(of(&scene, "notebook").await, Backlog::default());
+    assert_eq!(handled(&scene.pool).await.unwrap(), 30);
+    assert_eq!(outbox::unread_estimate(&scene.pool).await.unwrap(), 0);
+    let since = Since {
+        appended: 30,
+        published: 30,
+        handled: 30,
+    };
+    assert_eq!(mark.since(&scene.pool).await.unwrap(), since);
+    sqlx::raw_sql("commit").execute(&mut open).await.unwrap();
+    assert_eq!(pending(&scene.pool).await.unwrap(), 1);
+    assert_eq!(mark.since(&scene.pool).await.unwrap().appended, 31);
+}
+
+#[tokio::test]
+async fn events_of_other_topics_leave_nobody_behind() {
+    let scene = Scene::new().await;
+    outbox::register(&scene.pool, &impatient("notebook", 1))
+        .await
+        .unwrap();
+    let mut conn = scene.connection().await;
+    for lane in Lane::ALL {
+        log::append_to(&mut conn, lane, keys(1)[0], "order.other").await;
+    }
+    scene.publish().await;
+
+    assert_eq!(of(&scene, "notebook").await, Backlog::default());
+    assert_eq!(of(&scene, "nobody").await, Backlog::default());
+}
+
+#[tokio::test]
+async fn trouble_is_counted_as_due_waiting_or_dead() {
+    let scene = Scene::new().await;
+    let keys = keys_of_one_shard(2);
+    let (dies, waits) = (keys[0], keys[1]);
+    let better = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&better);
+    let picky = Notebook::with("notebook", move |events| {
+        let better = told.load(Ordering::Relaxed);
+        async move {
+            match events[0].key {
+                _ if better => Ok(()),
+                key if key == dies => Err(Failure::Dead("never".to_owned())),
+                _ => {
+                    let after = Some(Duration::from_secs(3_600));
+                    Err(Failure::Retry {
+                        error: "later".to_owned(),
+                        after,
+                    })
+                }
+            }
+        }
+    });
+    let spec = impatient("notebook", 5);
+    let _worker = Host::worker(&scene, "worker", |w| w.transactional(spec, picky)).await;
+    for key in [dies, waits, dies, waits] {
+        scene.order(key).await;
+    }
+    scene.publish().await;
+
+    scene
+        .until_count("select count(*) from outbox.delivery", 4)
+        .await;
+    let expected = Backlog {
+        behind: false,
+        due: 0,
+        waiting: 3,
+        dead: 1,
+    };
+    assert_eq!(of(&scene, "notebook").await, expected);
+    scene
+        .sql(
+            "update outbox.delivery set next_at = now() + '20 seconds' where attempt = 1
+        and state = 'retry'",
+        )
+        .await;
+    let expected = Backlog {
+        due: 1,
+        waiting: 2,
+        ..expected
+    };
+    assert_eq!(of(&scene, "notebook").await, expected);
+
+    better.store(true, Ordering::Relaxed);
+    scene
+        .sql("update outbox.delivery set next_at = now() where state = 'retry'")
+        .await;
+    redrive(&scene.pool, &Redrive::default()).await.unwrap();
+    scene.until_handled("notebook", 4).await;
+    assert_eq!(of(&scene, "notebook").await, Backlog::default());
+}

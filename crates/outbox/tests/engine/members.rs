@@ -1,0 +1,145 @@
+//! Ownership: live processes share the shards of a consumer, and take over from those that left.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use outbox::{ConsumerSpec, Lane, Origin};
+use sqlx::Connection;
+
+use crate::host::Host;
+use crate::log;
+use crate::scene::{Scene, impatient, keys, until};
+use crate::shop::{Gate, Notebook};
+
+fn spec() -> ConsumerSpec {
+    ConsumerSpec {
+        shards: 64,
+        ..impatient("notebook", 3)
+    }
+}
+
+async fn start(scene: &Scene, name: &str) -> Host {
+    let notebook = Notebook::of("notebook");
+    Host::worker(scene, name, |w| w.transactional(spec(), notebook)).await
+}
+
+/// Who handled the events of one more round.
+async fn hands(scene: &Scene) -> HashSet<String> {
+    scene.sql("truncate shop.handled").await;
+    scene.orders(&keys(300), Origin::of("customer")).await;
+    scene.publish().await;
+    scene.until_handled("notebook", 300).await;
+    assert_eq!(scene.count("select count(*) from shop.handled").await, 300);
+    let hands: Vec<String> = sqlx::query_scalar("select distinct worker from shop.handled")
+        .fetch_all(&scene.pool)
+        .await
+        .unwrap();
+    hands.into_iter().collect()
+}
+
+fn set<const N: usize>(names: [&str; N]) -> HashSet<String> {
+    names.map(str::to_owned).into()
+}
+
+#[tokio::test]
+async fn members_that_join_and_leave_share_the_shards() {
+    let scene = Scene::new().await;
+
+    let first = start(&scene, "first").await;
+    assert_eq!(hands(&scene).await, set(["first"]));
+    let second = start(&scene, "second").await;
+    until("both have a share", async || hands(&scene).await.len() == 2).await;
+    second.stop().await;
+    until("one is alone again", async || {
+        hands(&scene).await == set(["first"])
+    })
+    .await;
+    first.stop().await;
+
+    assert_eq!(scene.count("select count(*) from outbox.member").await, 0);
+    assert_eq!(
+        outbox::live_consumers(&scene.pool).await.unwrap(),
+        (vec![], false)
+    );
+}
+
+#[tokio::test]
+async fn a_member_that_stops_beating_is_replaced_within_ten_seconds() {
+    let scene = Scene::new().await;
+    let first = start(&scene, "first").await;
+    let _second = start(&scene, "second").await;
+    until("both have a share", async || hands(&scene).await.len() == 2).await;
+
+    first.kill();
+    let killed = Instant::now();
+    assert_eq!(
+        outbox::live_consumers(&scene.pool).await.unwrap().0,
+        ["notebook"]
+    );
+    assert_eq!(hands(&scene).await, set(["second"]));
+
+    println!("the second took over after {:.1?}", killed.elapsed());
+    assert!(killed.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn a_stop_finishes_the_batch_in_hand_and_writes_where_it_stands() {
+    let scene = Scene::new().await;
+    let gate = Gate::closed();
+    let at = gate.clone();
+    let slow = Notebook::with("notebook", move |events| {
+        let at = at.clone();
+        async move {
+            at.pass(events[0].event_id).await;
+            Ok(())
+        }
+    });
+    let spec = ConsumerSpec {
+        shards: 1,
+        ..spec()
+    };
+    let worker = Host::worker(&scene, "worker", |w| w.transactional(spec, slow)).await;
+    scene.order(keys(1)[0]).await;
+    scene.publish().await;
+    gate.until_arrived(1).await;
+
+    worker.ask_to_stop();
+    gate.open();
+    worker.stop().await;
+
+    assert_eq!(scene.handled_by("notebook").await.len(), 1);
+    assert_eq!(scene.count("select count(*) from outbox.member").await, 0);
+}
+
+/// Written lazily otherwise, every half a minute: the next process would read it all again.
+#[tokio::test]
+async fn a_stop_writes_positions_over_events_of_other_topics() {
+    let scene = Scene::new().await;
+    let spec = ConsumerSpec {
+        shards: 1,
+        ..spec()
+    };
+    let notebook = Notebook::of("notebook");
+    let worker = Host::worker(&scene, "worker", |w| w.transactional(spec, notebook)).await;
+    let mut other = scene.connection().await;
+    log::append_to(&mut other, Lane::Interactive, keys(1)[0], "order.other").await;
+    scene.publish().await;
+    let read = "select count(*) from pg_stat_activity, outbox.tick
+        where application_name = 'worker' and state = 'idle' and query_start > at and n = 1
+            and query like '%page of the interactive lane%'";
+    until("the worker has read the tick", async || {
+        scene.count(read).await > 0
+    })
+    .await;
+    let stands = "select max(tick) from outbox.position where lane = 0";
+    assert_eq!(
+        scene.count(stands).await,
+        0,
+        "success over foreign events writes nothing"
+    );
+
+    worker.stop().await;
+
+    assert_eq!(scene.count(stands).await, 1);
+    other.close().await.unwrap();
+}
