@@ -8,9 +8,12 @@
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Ends every temporary name.
 const UNFINISHED: &str = ".part";
+/// A writer that has not written for so long is dead. Far longer than a disk hesitates.
+const SILENCE: Duration = Duration::from_secs(3600);
 
 /// A file on its way to its name; dropped before [`WholeFile::finish`], it leaves nothing behind.
 #[derive(Debug)]
@@ -39,6 +42,27 @@ impl WholeFile {
             content,
             temporary: Some(temporary),
             target: target.to_owned(),
+        })
+    }
+
+    /// Removes what writers of the same target left behind who have been silent for an hour, and
+    /// nothing of one that is at work: several may be, and the last to finish wins. Ages are by the
+    /// file system's own clock, from which this file, too, has its age.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn clear_old_leftovers(&self) -> io::Result<()> {
+        let now = self.content.get_ref().metadata()?.modified()?;
+        each_leftover(&self.target, |leftover| {
+            // One that is gone by now has found its name, or another remover.
+            let Ok(about) = fs::metadata(leftover) else {
+                return Ok(());
+            };
+            let silence = now.duration_since(about.modified()?).unwrap_or_default();
+            if silence < SILENCE {
+                return Ok(());
+            }
+            remove_if_there(leftover)
         })
     }
 
@@ -86,6 +110,10 @@ impl Drop for WholeFile {
 /// # Errors
 /// The file system's.
 pub fn clear_leftovers(target: &Path) -> io::Result<()> {
+    each_leftover(target, remove_if_there)
+}
+
+fn each_leftover(target: &Path, on: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
     let prefix = prefix(target)?;
     for entry in fs::read_dir(folder(target))? {
         let entry = entry?;
@@ -94,7 +122,7 @@ pub fn clear_leftovers(target: &Path) -> io::Result<()> {
             .to_str()
             .is_some_and(|name| name.starts_with(&prefix) && name.ends_with(UNFINISHED));
         if is_ours {
-            remove_if_there(&entry.path())?;
+            on(&entry.path())?;
         }
     }
     Ok(())
@@ -170,6 +198,39 @@ mod tests {
         drop(file);
 
         assert!(names(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn one_of_several_writers_removes_what_is_old_and_nothing_of_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("a.csv");
+        let killed = folder.path().join(".a.csv.1.part");
+        let of_old = fs::metadata(folder.path()).unwrap().modified().unwrap() - 2 * SILENCE;
+        File::create(&killed).unwrap().set_modified(of_old).unwrap();
+
+        let mut first = WholeFile::create(&target).unwrap();
+        let mut second = WholeFile::create(&target).unwrap();
+        second.clear_old_leftovers().unwrap();
+        for (file, text) in [(&mut first, "first"), (&mut second, "second")] {
+            file.write_all(text.as_bytes()).unwrap();
+        }
+        first.finish().unwrap();
+        second.finish().unwrap();
+
+        assert_eq!(names(folder.path()), ["a.csv"]);
+        assert_eq!(fs::read_to_string(&target).unwrap(), "second");
+    }
+
+    /// The control: who removes everything takes away what another is writing.
+    #[test]
+    fn one_of_several_writers_that_removes_everything_makes_the_others_fail() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("a.csv");
+
+        let first = WholeFile::create(&target).unwrap();
+        clear_leftovers(&target).unwrap();
+
+        assert_eq!(first.finish().unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     /// The control: a file that is written in place is half there when its writer is killed.

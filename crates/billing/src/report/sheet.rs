@@ -10,7 +10,7 @@ use std::path::Path;
 use futures::{Stream, TryStreamExt};
 
 use super::{Entry, Outcome, ReportError};
-use crate::document::{WholeFile, clear_leftovers};
+use crate::document::WholeFile;
 
 const HEAD: [&str; 8] = [
     "invoice",
@@ -43,7 +43,8 @@ impl From<csv::Error> for SheetError {
     }
 }
 
-/// Writes the entries to the file, in place of what it held, and says how many they were.
+/// Writes the entries to the file, in place of what it held, and says how many they were. Several
+/// may do so at once, as closes of one month do.
 ///
 /// # Errors
 /// [`SheetError`].
@@ -51,10 +52,11 @@ pub async fn write_csv(
     entries: impl Stream<Item = Result<Entry, ReportError>>,
     target: &Path,
 ) -> Result<u64, SheetError> {
-    clear_leftovers(target)?;
+    let file = WholeFile::create(target)?;
+    file.clear_old_leftovers()?;
     let mut sheet = csv::WriterBuilder::new()
         .terminator(csv::Terminator::CRLF)
-        .from_writer(WholeFile::create(target)?);
+        .from_writer(file);
     let count = write_entries(entries, &mut sheet).await?;
     let file = sheet
         .into_inner()
