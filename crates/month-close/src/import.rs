@@ -75,7 +75,7 @@ pub(crate) async fn run(
             imported
         }
     };
-    let summary = summary.map_err(blame)?;
+    let summary = summary.map_err(|error| blame(source, error))?;
     list_skipped(&summary);
     Ok(stage.end(&outcome(source, &summary)))
 }
@@ -91,7 +91,7 @@ pub(crate) async fn within(
     let (Source::Named(path) | Source::Sample(path)) = source;
     let show = |at| show(&stage, at);
     let imported = focus::import_file_within(tx, path, options(args, now), show).await;
-    let summary = imported.map_err(blame)?;
+    let summary = imported.map_err(|error| blame(source, error))?;
     list_skipped(&summary);
     stage.end(&outcome(source, &summary));
     Ok(())
@@ -110,7 +110,15 @@ fn show(stage: &Stage, at: Progress) {
 }
 
 /// The file's faults are the caller's input; the rest is trouble on the way.
-fn blame(error: ImportError) -> anyhow::Error {
+fn blame(source: &Source, error: ImportError) -> anyhow::Error {
+    if let ImportError::BadRow(row) = error {
+        let (Source::Named(path) | Source::Sample(path)) = source;
+        let text = format!(
+            "{}, {row}: mend the row, or leave such rows out with --on-bad-row skip",
+            path.display()
+        );
+        return BadInput(text).into();
+    }
     let is_input = matches!(
         error,
         ImportError::Read(..)
@@ -118,7 +126,6 @@ fn blame(error: ImportError) -> anyhow::Error {
             | ImportError::Empty(_)
             | ImportError::MissingColumns(..)
             | ImportError::RepeatedColumn(..)
-            | ImportError::BadRow(..)
     );
     if is_input {
         let text = format!("{:#}", anyhow::Error::new(error));
