@@ -7,6 +7,7 @@ mod checking;
 mod closing;
 mod exceptions;
 mod frozen;
+mod interrupted;
 mod months;
 mod plants;
 mod racing;
