@@ -18,7 +18,7 @@ use tracing::{Instrument as _, Span};
 
 use crate::problem::Problem;
 
-/// A client that waits longer has usually gone; whoever sends a body slower than this must stop.
+/// A client that waits longer has usually gone.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The places of one kind of request.

@@ -10,7 +10,7 @@ use outbox::Outbox;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::{Admission, admit};
-use crate::body::BODY_BYTES_MAX;
+use crate::body::{BODY_BYTES_MAX, receive};
 use crate::caller::identify;
 use crate::problem::Problem;
 use crate::{accounts, health, history, invoices, reports};
@@ -29,7 +29,8 @@ pub(crate) fn routes(outbox: Outbox, running: &TaskTracker) -> Router {
     };
     let health = Router::new()
         .route("/healthz", get(health::check))
-        .route_layer(admitted(HEALTH_REQUESTS_MAX));
+        .route_layer(admitted(HEALTH_REQUESTS_MAX))
+        .route_layer(middleware::from_fn(receive));
     let v1 = Router::new()
         .route("/accounts", get(accounts::list).post(accounts::create))
         .route("/accounts/{id}", get(accounts::show))
@@ -38,7 +39,8 @@ pub(crate) fn routes(outbox: Outbox, running: &TaskTracker) -> Router {
         .route("/invoices/{id}", get(invoices::show))
         .route("/invoices/{id}/document", get(invoices::page))
         .route("/reports/{month}", get(reports::of_month))
-        .route_layer(admitted(REQUESTS_MAX));
+        .route_layer(admitted(REQUESTS_MAX))
+        .route_layer(middleware::from_fn(receive));
     Router::new()
         .merge(health)
         .nest("/v1", v1)

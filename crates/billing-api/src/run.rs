@@ -28,7 +28,7 @@ async fn serve(listener: TcpListener, site: &Site) -> Result<()> {
     let shutdown = CancellationToken::new();
     let signals = tokio::spawn(stop_on_signal(Signals::listen()?, shutdown.clone()));
     let address = listener.local_addr().context("cannot tell the address")?;
-    info!("HTTP API of the {} at http://{address}", site.database());
+    info!("HTTP API at http://{address}, on the {}", site.database());
     if !address.ip().is_loopback() {
         warn!("Whoever reaches {address} may read and write: there are no API keys yet");
     }

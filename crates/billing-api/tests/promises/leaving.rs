@@ -1,0 +1,124 @@
+//! Clients that leave before they are answered.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use futures::StreamExt as _;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use outbox::clock;
+use sqlx::PgPool;
+use testkit::until;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::client::post;
+use crate::scene::{PATIENCE, Scene, wanted};
+
+const CLIENTS: u64 = 1_000;
+/// Fewer than the server has places, many more than the pool has connections.
+const AT_ONCE: usize = 48;
+
+/// Asks for an account, and leaves with a reset after a moment; whether it was created before.
+async fn impatient(address: SocketAddr, n: u64) -> Option<String> {
+    let external_id = format!("customer-{n}");
+    let request = post("/v1/accounts", "", &wanted(&external_id));
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    stream.set_zero_linger().unwrap();
+    stream.write_all(&request).await.ok()?;
+    let patience = Duration::from_micros(n * 7_919 % 40_000);
+    let mut answer = [0; 32];
+    tokio::select! {
+        // The answer's first packet, or the moment is over: dropped, the stream resets.
+        read = stream.read(&mut answer) => read.ok()?,
+        () = clock::pause(patience) => return None,
+    };
+    answer.starts_with(b"HTTP/1.1 201").then_some(external_id)
+}
+
+/// A thousand of them; the accounts of which they were told.
+async fn storm(address: SocketAddr) -> Vec<String> {
+    futures::stream::iter(0..CLIENTS)
+        .map(|n| impatient(address, n))
+        .buffer_unordered(AT_ONCE)
+        .filter_map(async |told| told)
+        .collect()
+        .await
+}
+
+#[tokio::test]
+async fn a_thousand_clients_that_leave_poison_no_connection_and_lose_no_account() {
+    let mut scene = Scene::with_connections(2).await;
+
+    let told = storm(scene.address).await;
+
+    // The connections are as good as new: what is acknowledged now is there for everyone.
+    for n in 0..10 {
+        let external_id = format!("patient-{n}");
+        // At first all places are taken by work for clients that have gone.
+        until("a place", PATIENCE, async || {
+            (scene.create(&external_id).await.status == 201).then_some(())
+        })
+        .await
+        .unwrap();
+        let there = format!("billing.account where external_id = '{external_id}'");
+        assert_eq!(scene.count(&there).await, 1);
+    }
+    scene.stop().await;
+    assert_eq!(scene.poisoned().await, 0);
+    for external_id in &told {
+        let there = format!("billing.account where external_id = '{external_id}'");
+        assert_eq!(
+            scene.count(&there).await,
+            1,
+            "{external_id} was acknowledged"
+        );
+    }
+    // Most left before their answer, and were served to the end all the same.
+    let accounts = scene.count("billing.account").await;
+    assert_eq!(accounts, scene.count("outbox.event").await);
+    assert!(
+        accounts > told.len() as i64 + 10,
+        "{accounts} accounts, {} told",
+        told.len()
+    );
+}
+
+/// The usual server: its handlers begin transactions themselves, and end when their client leaves.
+async fn naive(listener: TcpListener, pool: PgPool) -> Result<Infallible, std::io::Error> {
+    let handler = async |State(pool): State<PgPool>, _body: Bytes| {
+        // A server that is far away: no client is patient enough for its answer to `begin`.
+        let slow_begin = "begin; select pg_sleep(0.1)";
+        let tx = pool.begin_with(slow_begin).await.unwrap();
+        tx.commit().await.unwrap();
+    };
+    let router = Router::new().fallback(handler).with_state(pool);
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let router = TowerToHyperService::new(router.clone());
+        let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), router);
+        tokio::spawn(connection);
+    }
+}
+
+#[tokio::test]
+async fn the_usual_server_is_poisoned_by_the_same_clients() {
+    let scene = Scene::with_connections(2).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = tokio::spawn(naive(listener, scene.outbox.pool().clone()));
+
+    storm(address).await;
+    serving.abort();
+
+    until("a poisoned connection", PATIENCE, async || {
+        (scene.poisoned().await > 0).then_some(())
+    })
+    .await
+    .unwrap();
+}
