@@ -66,7 +66,8 @@ fn refusal(owner: &str, dependency: &Value) -> Option<String> {
         "outbox" | "local-postgres" => for_tests && matches!(name, "local-postgres" | "testkit"),
         "billing" => name == "outbox" || (for_tests && name == "testkit"),
         "billing-workers" => {
-            matches!(name, "outbox" | "billing" | "local-postgres") || (for_tests && name == "testkit")
+            matches!(name, "outbox" | "billing" | "local-postgres")
+                || (for_tests && name == "testkit")
         }
         // It must build while the queries of the others do not: it is what repairs them.
         "xtask" => name == "local-postgres",
