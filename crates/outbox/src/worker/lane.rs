@@ -172,7 +172,7 @@ impl<R: Runner> LaneLoop<R> {
         failed.map_or(Ok(step), Err)
     }
 
-    /// Another owner, or a tick that a crash of the server took away: what we know is worth nothing.
+    /// Another owner, or a tick that a crash of the server took away: what we know is void.
     async fn start_over(&mut self) -> Step {
         let context = &self.runner.subscription().context;
         context.reader.forget().await;

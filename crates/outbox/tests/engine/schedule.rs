@@ -1,5 +1,5 @@
-//! A schedule of transactions that begin, append, commit and roll back in a random order, driven one
-//! step at a time, so that the order of commits is known.
+//! A schedule of transactions that begin, append, commit and roll back in a random order, driven
+//! one step at a time, so that the order of commits is known.
 
 use std::collections::{HashMap, HashSet};
 

@@ -14,8 +14,8 @@ use crate::schedule::{Schedule, inversions};
 const SEEDS: u64 = 12;
 const STEPS: usize = 250;
 
-/// A snapshot's xmax is one past the highest transaction that had *ended*. A transaction at or above
-/// it may have drawn its ids before the tick, so xmax bounds nothing.
+/// A snapshot's xmax is one past the highest transaction that had *ended*. A transaction at or
+/// above it may have drawn its ids before the tick, so xmax bounds nothing.
 ///
 /// Neighbours on the same server end transactions too and can hide the case: hence many rounds.
 #[tokio::test]
