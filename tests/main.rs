@@ -1,1 +1,19 @@
+//! The product's promises, each kept by the programs that people run.
+//!
+//! Black box: a test starts `month-close` and `outbox-relay` as a shell would, and judges by what
+//! they print, write and leave in the database.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod scene;
+
+mod checks;
+mod crash;
+mod disk;
+mod dry_run;
+mod exceptions;
+mod input;
+mod late_usage;
+mod sample;
+mod together;
+mod workers;

@@ -1,1 +1,1 @@
-//! The product promises, one file each; see `main.rs`.
+//! Nothing: the package holds the tests of the product's promises, see `main.rs`.

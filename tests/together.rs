@@ -1,0 +1,86 @@
+//! Promise: several closes and several relays at once are one close: one result, nothing twice.
+
+use serde_json::{Value, json};
+
+use crate::scene::{Charge, Reckoning, Scene};
+
+const ACCOUNTS: i64 = 600;
+
+fn usage(scene: &Scene) -> String {
+    let charge = |n: i64| {
+        let price = [("vm", "0.125"), ("disk", "0.0007")][usize::from(n % 2 == 0)];
+        Charge::new((n, "2024-09"), n % ACCOUNTS, price, n % 13)
+    };
+    scene.usage(
+        "usage.csv",
+        &(0..3 * ACCOUNTS).map(charge).collect::<Vec<_>>(),
+    )
+}
+
+fn month_of(printed: &Value) -> [&Value; 5] {
+    ["period", "accounts", "invoices", "lines", "invoiced"].map(|figure| &printed[figure])
+}
+
+#[tokio::test]
+async fn three_closes_and_two_relays_at_once_come_to_one_result() {
+    let scene = Scene::open().await;
+    let usage = usage(&scene);
+    let relays = [scene.relay("").start(), scene.relay("").start()];
+    let close = format!("--usage {usage} --chunk 20");
+
+    let closes = tokio::join!(
+        scene.close(&close),
+        scene.close(&close),
+        scene.close(&close)
+    );
+
+    let (first, second, third) = &closes;
+    assert_eq!(month_of(first), month_of(second));
+    assert_eq!(month_of(first), month_of(third));
+    let reckoned = Reckoning::of(&usage);
+    assert_eq!(first["accounts"], ACCOUNTS);
+    assert_eq!(first["lines"], reckoned.lines());
+    assert_eq!(
+        first["invoiced"],
+        json!({ "USD": reckoned.total().to_string() })
+    );
+    expect_once(&scene).await;
+    for relay in relays {
+        relay.stop().await.exits(0);
+    }
+    scene.month_close("check").run().await.exits(0);
+}
+
+/// However many had a hand in it.
+async fn expect_once(scene: &Scene) {
+    for (count, expected) in [
+        ("select count(*) from billing.usage_event", 3 * ACCOUNTS),
+        ("select count(*) from billing.invoice", ACCOUNTS),
+        ("select max(number) from billing.invoice", ACCOUNTS),
+        (
+            "select sum(invoices) from billing.collection_figure",
+            ACCOUNTS,
+        ),
+        (
+            "select count(*) from billing.document where state = 'written'",
+            ACCOUNTS,
+        ),
+        (
+            "select count(*) from outbox.event where topic = 'month_close.started'",
+            1,
+        ),
+        (
+            "select count(*) from outbox.event where topic = 'month_close.completed'",
+            1,
+        ),
+        (
+            "select count(*) from outbox.event where topic = 'account.created'",
+            ACCOUNTS,
+        ),
+        ("select count(*) from outbox.delivery", 0),
+    ] {
+        assert_eq!(scene.count(count).await, expected, "{count}");
+    }
+    assert_eq!(scene.handled().await, 2 * ACCOUNTS);
+    assert_eq!(scene.documents().len(), usize::try_from(ACCOUNTS).unwrap());
+}
