@@ -48,6 +48,17 @@ impl<H: External> Clone for ExternalRunner<H> {
 type Intents<H> = Vec<(Event, <H as External>::Intent)>;
 type Answers<H> = Vec<(<H as External>::Intent, <H as External>::Answer)>;
 
+/// What ends with a settlement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Close {
+    /// A round: more of the batch is to come.
+    Round,
+    /// The batch: the position moves behind it.
+    Batch,
+    /// The claim: nothing is under way while we wait, so another process may have the shard.
+    Claim,
+}
+
 /// What has come together over the rounds of a batch.
 struct Progress {
     cursor: Cursor,
@@ -152,24 +163,28 @@ impl<H: External> ExternalRunner<H> {
         Ok(intents)
     }
 
-    /// Records answers, and with the last round passes the batch. False when the shard was lost.
+    /// Records answers, and does with the shard what `close` says. False when the shard was lost.
     async fn settle(
         &self,
         batch: &Batch,
         progress: &mut Progress,
         answers: Answers<H>,
-        last: bool,
+        close: Close,
     ) -> Result<bool, Failure> {
         let mut tx = self.begin(batch).await?;
-        let fence = if last {
-            position::advance(&mut tx, batch.shard, progress.cursor, batch.step()).await?
-        } else {
-            Fence::Held(progress.cursor)
+        let (shard, cursor) = (batch.shard, progress.cursor);
+        let fence = match close {
+            Close::Round => Fence::Held(cursor),
+            Close::Batch => position::advance(&mut tx, shard, cursor, batch.step()).await?,
+            Close::Claim => {
+                let owner = self.subscription.context.member;
+                position::claim(&mut tx, shard, cursor, owner, 0).await?
+            }
         };
         if !answers.is_empty() {
             self.handler.settle(&mut tx, answers).await?;
         }
-        if let (Fence::Held(_), true) = (fence, last) {
+        if let (Fence::Held(_), Close::Batch) = (fence, close) {
             for (event, parking) in &progress.parked {
                 delivery::park(&mut tx, self.subscription.id(), event, parking).await?;
             }
@@ -272,12 +287,16 @@ impl<H: External> ExternalRunner<H> {
             let mut made = self.calls().make(intents, patience).await;
             self.note(&mut progress, &mut made);
             slow.append(&mut made.slow);
-            let last = rounds.peek().is_none() && made.unavailable.is_none();
+            let close = match (&made.unavailable, rounds.peek()) {
+                (Some(_), _) if slow.is_empty() => Close::Claim,
+                (Some(_), _) | (None, Some(_)) => Close::Round,
+                (None, None) => Close::Batch,
+            };
             if !made.answers.is_empty() && made.unavailable.is_none() {
                 self.breaker.reset();
             }
             if !self
-                .settle(batch, &mut progress, made.answers, last)
+                .settle(batch, &mut progress, made.answers, close)
                 .await?
             {
                 return Ok(End::Lost);

@@ -160,6 +160,28 @@ async fn trouble_of_the_other_side_pauses_the_consumer_and_blames_no_event() {
     assert_eq!(outbox::handled(&scene.pool).await.unwrap(), 10);
 }
 
+#[tokio::test]
+async fn a_consumer_that_waits_for_the_other_side_holds_its_shard_from_nobody() {
+    let scene = Scene::new().await;
+    let down = Carrier::with(|_| async {
+        let (error, after) = ("503".to_owned(), Some(Duration::from_secs(3_600)));
+        Act::Unavailable { error, after }
+    });
+    let spec = || impatient("carrier", 1);
+    let first = Host::worker(&scene, "first", |w| w.external(spec(), down)).await;
+    scene.order(keys_of_one_shard(1)[0]).await;
+    scene.publish().await;
+    scene
+        .until_count("select count(*) from shop.parcel", 1)
+        .await;
+
+    first.stop().await;
+    let up = Carrier::with(|_| async { sent() });
+    let _second = Host::worker(&scene, "second", |w| w.external(spec(), up)).await;
+
+    scene.until_handled("carrier", 1).await;
+}
+
 /// Counted as a failed attempt, the trouble of the other side would become a dead letter.
 #[tokio::test]
 async fn a_slow_call_that_ends_in_trouble_of_the_other_side_is_no_attempt() {
