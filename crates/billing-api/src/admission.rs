@@ -1,6 +1,6 @@
 //! Admission: how many requests run at once, and that each of them runs to its end.
 //!
-//! A server of HTTP drops a handler when its client leaves. Dropped in the middle of a unit of work,
+//! An HTTP server drops a handler when its client leaves. Dropped in the middle of a unit of work,
 //! it would leave to chance what was written; so every admitted request runs on a task of its own,
 //! which nobody cancels. It keeps its place until it ends, not until its client has gone: clients
 //! that leave and come back cannot pile up work behind the database.
@@ -55,7 +55,7 @@ pub(crate) async fn admit(
     match timeout(ANSWER_TIMEOUT, answer).await {
         Ok(answered) => answered.map_err(Problem::broken),
         Err(_) => Err(Problem::busy(
-            "No answer within the time. What was asked may still happen: look before you repeat it.",
+            "No answer in time. What was asked may still happen: look before you repeat it.",
         )),
     }
 }

@@ -1,4 +1,5 @@
-//! The HTTP interface: what clients and people may ask of billing, and the few things they may tell.
+//! The HTTP interface: what clients and people may ask of billing, and the few things they may
+//! tell.
 //!
 //! | route                              | answer                                                |
 //! |------------------------------------|-------------------------------------------------------|
@@ -13,11 +14,11 @@
 //! | `GET /v1/reports/{month}`          | the figures of a month's collection                   |
 //!
 //! A request is never cancelled: once it is admitted it runs to its end, though its client leaves.
-//! Lists take `limit` (at most 200) and `after`, which is the `next` of the page before. Amounts and
-//! quantities are decimal strings. What goes wrong is told as a problem of RFC 9457.
+//! Lists take `limit` (at most 200) and `after`, which is the `next` of the page before. Amounts
+//! and quantities are decimal strings. What goes wrong is told as a problem of RFC 9457.
 //!
-//! There are no API keys yet: who acts is what the header `X-Actor` says, and the default address can
-//! be reached from this machine only.
+//! There are no API keys yet: who acts is what the header `X-Actor` says, and the default address
+//! can be reached from this machine only.
 
 mod accounts;
 mod admission;

@@ -1,5 +1,5 @@
-//! Words of the paths and queries: pages, months, ids. A list comes in pieces, each naming where the
-//! next one begins.
+//! Words of the paths and queries: pages, months, ids. A list comes in pieces, each naming where
+//! the next one begins.
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,7 @@
 //! A problem: why a request was not answered as wished, in the words of RFC 9457.
 //!
-//! It tells the caller what to do and nothing of our inside: no SQL, path or stack. What broke in here
-//! goes to the log, once, with the request's id.
+//! It tells the caller what to do and nothing of our inside: no SQL, path or stack. What broke in
+//! here goes to the log, once, with the request's id.
 
 use std::borrow::Cow;
 

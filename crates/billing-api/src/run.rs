@@ -60,7 +60,8 @@ impl Signals {
     }
 }
 
-/// The first signal lets the requests in hand end; whoever sends a second one does not want to wait.
+/// The first signal lets the requests in hand end; whoever sends a second one does not want to
+/// wait.
 async fn stop_on_signal(mut signals: Signals, shutdown: CancellationToken) {
     signals.next().await;
     info!("Stopping after the requests in hand; the same signal again stops at once");

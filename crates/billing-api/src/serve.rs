@@ -30,7 +30,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Longer than any answer takes, shorter than the patience of those who stop processes.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
 
-/// Answers requests until `shutdown`, and then those in hand. What was begun is ended, up to a bound.
+/// Answers requests until `shutdown`, and then those in hand. What was begun is ended, up to a
+/// bound.
 pub async fn serve(listener: TcpListener, outbox: Outbox, shutdown: CancellationToken) {
     let running = TaskTracker::new();
     let connections = Connections::new(routes(outbox, &running));

@@ -22,16 +22,17 @@ use crate::scene::{PATIENCE, Scene, wanted};
 
 const CLIENTS: u64 = 1_000;
 /// Fewer than the server has places, many more than the pool has connections.
-const AT_ONCE: usize = 48;
+const CROWD: usize = 48;
+/// As many as the pool has connections: they are left in the middle of their work.
+const PAIR: usize = 2;
 
 /// Asks for an account, and leaves with a reset after a moment; whether it was created before.
-async fn impatient(address: SocketAddr, n: u64) -> Option<String> {
+async fn impatient(address: SocketAddr, n: u64, patience: Duration) -> Option<String> {
     let external_id = format!("customer-{n}");
     let request = post("/v1/accounts", "", &wanted(&external_id));
     let mut stream = TcpStream::connect(address).await.ok()?;
     stream.set_zero_linger().unwrap();
     stream.write_all(&request).await.ok()?;
-    let patience = Duration::from_micros(n * 7_919 % 40_000);
     let mut answer = [0; 32];
     tokio::select! {
         // The answer's first packet, or the moment is over: dropped, the stream resets.
@@ -41,21 +42,49 @@ async fn impatient(address: SocketAddr, n: u64) -> Option<String> {
     answer.starts_with(b"HTTP/1.1 201").then_some(external_id)
 }
 
-/// A thousand of them; the accounts of which they were told.
-async fn storm(address: SocketAddr) -> Vec<String> {
-    futures::stream::iter(0..CLIENTS)
-        .map(|n| impatient(address, n))
-        .buffer_unordered(AT_ONCE)
+/// A thousand of them, so many at once; the accounts of which they were told.
+async fn storm(address: SocketAddr, first: u64, at_once: usize) -> Vec<String> {
+    let client = |n| impatient(address, n, Duration::from_micros(n * 7_919 % 30_000));
+    futures::stream::iter(first..first + CLIENTS)
+        .map(client)
+        .buffer_unordered(at_once)
         .filter_map(async |told| told)
         .collect()
         .await
 }
 
 #[tokio::test]
+async fn a_request_is_served_to_its_end_though_its_client_has_left() {
+    let scene = Scene::new().await;
+    let mut elsewhere = scene.db.pool.begin().await.unwrap();
+    sqlx::raw_sql("lock billing.account in exclusive mode")
+        .execute(&mut *elsewhere)
+        .await
+        .unwrap();
+
+    let mut stream = TcpStream::connect(scene.address).await.unwrap();
+    stream.set_zero_linger().unwrap();
+    let request = post("/v1/accounts", "", &wanted("acme"));
+    stream.write_all(&request).await.unwrap();
+    scene.somebody_waits().await;
+    drop(stream);
+    // By the time of this answer the server knows that the other client has gone.
+    assert_eq!(scene.get("/healthz").await.status, 200);
+    elsewhere.rollback().await.unwrap();
+
+    until("the account", PATIENCE, async || {
+        (scene.count("billing.account").await == 1).then_some(())
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
 async fn a_thousand_clients_that_leave_poison_no_connection_and_lose_no_account() {
     let mut scene = Scene::with_connections(2).await;
 
-    let told = storm(scene.address).await;
+    let mut told = storm(scene.address, 0, CROWD).await;
+    told.extend(storm(scene.address, CLIENTS, PAIR).await);
 
     // The connections are as good as new: what is acknowledged now is there for everyone.
     for n in 0..10 {
@@ -93,7 +122,7 @@ async fn a_thousand_clients_that_leave_poison_no_connection_and_lose_no_account(
 async fn naive(listener: TcpListener, pool: PgPool) -> Result<Infallible, std::io::Error> {
     let handler = async |State(pool): State<PgPool>, _body: Bytes| {
         // A server that is far away: no client is patient enough for its answer to `begin`.
-        let slow_begin = "begin; select pg_sleep(0.1)";
+        let slow_begin = "begin; select pg_sleep(0.5)";
         let tx = pool.begin_with(slow_begin).await.unwrap();
         tx.commit().await.unwrap();
     };
@@ -107,18 +136,30 @@ async fn naive(listener: TcpListener, pool: PgPool) -> Result<Infallible, std::i
 }
 
 #[tokio::test]
-async fn the_usual_server_is_poisoned_by_the_same_clients() {
-    let scene = Scene::with_connections(2).await;
+async fn the_usual_server_is_poisoned_by_a_single_one() {
+    let scene = Scene::with_connections(1).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let serving = tokio::spawn(naive(listener, scene.outbox.pool().clone()));
+    let pool = scene.outbox.pool().clone();
+    let serving = tokio::spawn(naive(listener, pool.clone()));
 
-    storm(address).await;
-    serving.abort();
-
+    impatient(address, 0, Duration::from_millis(50)).await;
     until("a poisoned connection", PATIENCE, async || {
         (scene.poisoned().await > 0).then_some(())
     })
     .await
     .unwrap();
+
+    // The next one is told that its table was made, and nobody ever sees it.
+    sqlx::raw_sql("create table acknowledged ()")
+        .execute(&pool)
+        .await
+        .unwrap();
+    assert_eq!(
+        scene
+            .count("pg_tables where tablename = 'acknowledged'")
+            .await,
+        0
+    );
+    serving.abort();
 }

@@ -7,7 +7,7 @@ use outbox::Outbox;
 use serde_json::json;
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgPoolOptions;
-use testkit::TestDb;
+use testkit::{TestDb, until};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -76,6 +76,19 @@ impl Scene {
             .fetch_one(&self.db.pool)
             .await
             .unwrap()
+    }
+
+    /// Waits until somebody in this database waits for a lock.
+    pub(crate) async fn somebody_waits(&self) {
+        let waiting = "pg_stat_activity
+            where datname = current_database() and wait_event_type = 'Lock'";
+        until(
+            "a transaction that waits for a lock",
+            PATIENCE,
+            async || (self.count(waiting).await > 0).then_some(()),
+        )
+        .await
+        .unwrap();
     }
 
     /// Connections with a transaction that nobody will end.
