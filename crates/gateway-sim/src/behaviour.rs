@@ -4,9 +4,9 @@
 //! |---|---|
 //! | `tok_approve` | captured |
 //! | `tok_decline` | declined for good (`do_not_honor`) |
-//! | `tok_soft_then_ok` | the token's first charge is declined softly (`insufficient_funds`), later ones are captured |
+//! | `tok_soft_then_ok` | first declined softly (`insufficient_funds`), then captured |
 //! | `tok_timeout_charged` | captured, then no answer for 60 s (or until the client leaves) |
-//! | `tok_500_then_ok` | a key's first request fails with 500 and charges nothing, the next is captured |
+//! | `tok_500_then_ok` | 500 and no charge at a key's first request, then captured |
 //! | `tok_slow` | captured at once, answered after 3 s |
 //! | `tok_late` | held for 3 s on its way, then captured, whether or not the client still waits |
 //! | `tok_dup_webhook` | captured, its webhook is sent twice |

@@ -40,9 +40,7 @@ pub enum BooksError {
     #[error("cannot open the gateway's books")]
     Sqlite(#[from] rusqlite::Error),
     /// The file was written by another version of this program.
-    #[error(
-        "the gateway's books have schema {0}, this program writes {SCHEMA_VERSION}: use another folder"
-    )]
+    #[error("the books have schema {0}, this program writes {SCHEMA_VERSION}: use another folder")]
     Schema(i64),
     /// The thread that writes could not be started.
     #[error("cannot start the thread that writes the gateway's books")]

@@ -29,7 +29,8 @@ fn digit_groups(bytes: &[u8]) -> Vec<Range<usize>> {
     groups
 }
 
-/// Whether one character, a space or a dash as `is_card` finds, parts the group from the one before.
+/// Whether one character, a space or a dash as `is_card` finds, parts the group from the one
+/// before.
 fn adjoin(groups: &[Range<usize>], at: usize) -> bool {
     groups[at].start == groups[at - 1].end + 1
 }

@@ -2,8 +2,8 @@
 //!
 //! Like a real one it stands apart: it is reached over HTTP only, writes one SQLite file that
 //! nobody else touches, forgets idempotency keys after a while, announces results by signed
-//! webhooks and draws up a statement. Unlike a real one it does what the card's token says: decline,
-//! time out after charging, answer late, capture another amount.
+//! webhooks and draws up a statement. Unlike a real one it does what the card's token says:
+//! decline, time out after charging, answer late, capture another amount.
 //!
 //! Several programs may ask for the gateway of one folder. The first keeps the books; the others
 //! join it and stand in line, so that the next one goes on when it stops or is killed:

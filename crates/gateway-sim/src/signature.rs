@@ -1,4 +1,5 @@
-//! Signatures of webhooks: who receives one can tell that the gateway sent these very bytes, lately.
+//! Signatures of webhooks: who receives one can tell that the gateway sent these very bytes,
+//! lately.
 //!
 //! `Gateway-Timestamp` is the time of sending in Unix seconds; `Gateway-Signature` is `v1=` and the
 //! HMAC-SHA256 of `<timestamp>.<body>` under the shared secret, in lower-case hexadecimal.

@@ -110,7 +110,8 @@ impl GatewaySim {
         self
     }
 
-    /// Pauses so long after the first failed attempt to deliver a webhook, and doubles it each time.
+    /// Pauses so long after the first failed attempt to deliver a webhook, and doubles it each
+    /// time.
     #[must_use]
     pub fn webhook_first_pause(mut self, pause: Duration) -> Self {
         self.first_pause = pause;
