@@ -2,7 +2,7 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `POST /v1/charges`, `Idempotency-Key` | 201 the charge, captured or declined; 402 an unknown card |
+//! | `POST /v1/charges`, `Idempotency-Key` | 201 the charge; 402 an unknown card |
 //! | `GET /v1/charges?reference=…` | the charges with the caller's own reference |
 //! | `GET /v1/charges/{id}` | the charge as it is now |
 //! | `POST /v1/charges/cancel` | the key is burnt, or the charge that it made |
