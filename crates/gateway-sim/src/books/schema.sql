@@ -13,8 +13,12 @@ create table charge (
     refunded_minor  integer not null default 0,
     created_at      integer not null,
     constraint charge_status_known          check (status in ('captured', 'declined')),
-    constraint charge_decline_has_reason    check ((status = 'declined') = (decline_code is not null)),
-    constraint charge_decline_soft_or_not   check ((status = 'declined') = (soft is not null)),
+    constraint charge_decline_has_reason    check (
+        (status = 'declined') = (decline_code is not null)
+    ),
+    constraint charge_decline_soft_or_not   check (
+        (status = 'declined') = (soft is not null)
+    ),
     constraint charge_amount_positive       check (amount_minor > 0),
     constraint charge_refund_within_capture check (
         refunded_minor between 0 and case status when 'captured' then amount_minor else 0 end
