@@ -49,9 +49,13 @@ pub(crate) async fn admit(
         drop(place);
         response
     };
-    let _ = (&admission.running, Span::current().enter());
-    match timeout(ANSWER_TIMEOUT, to_its_end).await {
-        Ok(answered) => Ok(answered),
-        Err(_) => Err(Problem::busy("x")),
+    let answer = admission
+        .running
+        .spawn(to_its_end.instrument(Span::current()));
+    match timeout(ANSWER_TIMEOUT, answer).await {
+        Ok(answered) => answered.map_err(Problem::broken),
+        Err(_) => Err(Problem::busy(
+            "No answer within the time. What was asked may still happen: look before you repeat it.",
+        )),
     }
 }
