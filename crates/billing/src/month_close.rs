@@ -13,7 +13,7 @@ mod driver;
 mod figures;
 mod store;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, SubsecRound, Utc};
 use outbox::{NewEvent, UnitOfWork};
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
@@ -100,7 +100,8 @@ pub async fn start(
     let run = Run {
         id: RunId::new(),
         month,
-        as_of,
+        // The table keeps microseconds, and the events must say what it keeps.
+        as_of: as_of.trunc_subsecs(6),
         state: State::Running,
     };
     if let Some(locked) = store::insert(tx, &run, now).await? {

@@ -24,9 +24,9 @@ pub struct Options {
     pub as_of: DateTime<Utc>,
     /// The instant of now: periods that end later are left open.
     pub now: DateTime<Utc>,
-    /// How many accounts one transaction closes.
+    /// How many accounts one transaction closes; at least one.
     pub chunk: u16,
-    /// How many transactions run at once.
+    /// How many transactions run at once; at least one.
     pub parallel: u16,
     /// Who closes, and why.
     pub origin: Origin,
@@ -133,7 +133,7 @@ pub async fn dry_run(tx: &mut UnitOfWork, options: &Options) -> Result<Closed, R
     let mut done = ChunkClosed::default();
     let mut cursor = None;
     loop {
-        let accounts = store::accounts_after(tx, &scope, cursor, chunk.into()).await?;
+        let accounts = store::accounts_after(tx, &scope, cursor, chunk.max(1).into()).await?;
         let Some(last) = accounts.last() else { break };
         cursor = Some(*last);
         done += close_chunk(tx, &run, &accounts, now).await?;
@@ -180,10 +180,10 @@ async fn close_all(
     drop(conn);
     let mut done = ChunkClosed::default();
     loop {
-        let mut chunks = chunks(outbox.pool(), scope, options.chunk)
+        let mut chunks = chunks(outbox.pool(), scope, options.chunk.max(1))
             .map_err(CloseError::from)
             .map_ok(|accounts| async move { close_accounts(outbox, run, &accounts, options).await })
-            .try_buffer_unordered(options.parallel.into())
+            .try_buffer_unordered(options.parallel.max(1).into())
             .boxed();
         while let Some(closed) = chunks.try_next().await? {
             done += closed;

@@ -152,6 +152,36 @@ async fn a_closed_month_runs_again_for_an_account_that_came_later() {
 }
 
 #[tokio::test]
+async fn an_instant_finer_than_the_tables_is_told_as_they_keep_it() {
+    let books = Books::open().await;
+    books.customers(2, month("2024-09")).await;
+    let mut options = books.options(month("2024-09"));
+    options.as_of += Duration::nanoseconds(1_999);
+    options.now += Duration::nanoseconds(999);
+
+    let closed = month_close::run(&books.outbox, &options, &|_| ())
+        .await
+        .unwrap();
+
+    assert_eq!(closed.run.as_of.timestamp_subsec_nanos(), 1_000);
+    assert!(books.violated(Scope::Always).await.is_empty());
+}
+
+#[tokio::test]
+async fn nothing_at_a_time_is_one_at_a_time() {
+    let books = Books::open().await;
+    books.customers(3, month("2024-09")).await;
+    let mut options = books.options(month("2024-09"));
+    (options.chunk, options.parallel) = (0, 0);
+
+    let closed = month_close::run(&books.outbox, &options, &|_| ())
+        .await
+        .unwrap();
+
+    assert_eq!(closed.figures.invoices, 3);
+}
+
+#[tokio::test]
 async fn the_first_start_decides_the_instant_of_the_figures() {
     let books = Books::open().await;
     books.customers(1, month("2024-09")).await;
