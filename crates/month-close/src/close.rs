@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use billing::month_close::{self, Closed, Options, RunError, StartError, State};
 use billing::report;
 use billing_workers::WorkersConfig;
@@ -158,7 +158,9 @@ async fn settle(site: &Site, cli: &Cli) -> Result<(Rest, Duration)> {
     let config = WorkersConfig {
         documents_dir: site.documents_dir(),
     };
-    let rest = settle::until_drained(site.outbox(), &config, &stage).await?;
+    let rest = settle::until_drained(site.outbox(), &config, &stage)
+        .await
+        .context("the events were not handled; run again to go on")?;
     Ok((rest, stage.end("every event is published and handled")))
 }
 
