@@ -205,6 +205,32 @@ async fn the_private_server_outlives_a_killed_close_and_the_next_run_ends_what_i
 }
 
 #[tokio::test]
+async fn a_server_killed_under_a_close_loses_nothing_and_is_started_by_the_next_run() {
+    let scene = Scene::bare();
+    let usage = usage(&scene);
+    let close = scene
+        .month_close(&format!("--usage {usage} --chunk 20"))
+        .start();
+    close.has_said("import ").await;
+
+    scene.kill_private_server();
+
+    close
+        .ended()
+        .await
+        .exits(1)
+        .says(&["error: ", "run again to go on"]);
+    let second = scene.close(&format!("--usage {usage}")).await;
+    let reckoned = Reckoning::of(&usage);
+    assert_eq!(second["invoices"]["final"], ACCOUNTS);
+    assert_eq!(
+        second["invoiced"],
+        json!({ "USD": reckoned.total().to_string() })
+    );
+    assert_eq!(second["checks"]["violated"], 0);
+}
+
+#[tokio::test]
 async fn a_close_that_is_asked_to_stop_says_so_and_the_next_run_goes_on() {
     let scene = Scene::open().await;
     let usage = usage(&scene);

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use local_postgres::LocalPostgres;
+use rustix::process::{Pid, Signal, kill_process};
 use sqlx::{AssertSqlSafe, PgPool};
 use tempfile::TempDir;
 use testkit::{TestDb, until};
@@ -180,9 +181,19 @@ impl Scene {
     }
 
     pub(crate) fn private_server_runs(&self) -> bool {
-        self.data_dir()
-            .join("postgres/cluster/postmaster.pid")
-            .exists()
+        self.private_server().exists()
+    }
+
+    /// `kill -9`, as a machine out of memory does.
+    pub(crate) fn kill_private_server(&self) {
+        let file = fs::read_to_string(self.private_server()).unwrap();
+        let pid = file.lines().next().unwrap().parse().unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+    }
+
+    /// There while it runs, and after it was killed.
+    fn private_server(&self) -> PathBuf {
+        self.data_dir().join("postgres/cluster/postmaster.pid")
     }
 
     /// The database's URL, with its password.
@@ -194,11 +205,7 @@ impl Scene {
 /// The private server of a program that was killed stays; whoever leaves it last stops it.
 impl Drop for Scene {
     fn drop(&mut self) {
-        if self
-            .data_dir()
-            .join("postgres/cluster/postmaster.pid")
-            .exists()
-        {
+        if self.private_server_runs() {
             drop(LocalPostgres::start(&self.data_dir()));
         }
     }
