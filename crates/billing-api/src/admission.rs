@@ -55,7 +55,7 @@ pub(crate) async fn admit(
     match timeout(ANSWER_TIMEOUT, answer).await {
         Ok(answered) => answered.map_err(Problem::broken),
         Err(_) => Err(Problem::busy(
-            "No answer within the time. What was asked may still happen: look before you repeat it.",
+            "No answer within the time. What was asked may still happen: look before you repeat.",
         )),
     }
 }
