@@ -29,7 +29,7 @@ async fn a_request_that_is_on_its_way_is_fenced_off() {
     let scene = gateway().await;
     let sender = scene.caller.clone();
 
-    let on_its_way = tokio::spawn(async move { sender.charge("a-1", "tok_late_500ms").await });
+    let on_its_way = tokio::spawn(async move { sender.charge("a-1", "tok_late_1500ms").await });
     let looked_up = scene.caller.charges_of("a-1").await;
     let cancelled = scene.caller.cancel("a-1").await;
     let landed = on_its_way.await.unwrap();
@@ -46,7 +46,7 @@ async fn a_request_that_was_faster_is_told() {
     let hasty = scene
         .caller
         .clone()
-        .who_leaves_after(Duration::from_millis(50));
+        .who_leaves_after(Duration::from_millis(500));
 
     hasty.try_charge("a-1", "tok_timeout_charged").await;
     let charge = until("the charge", async || {
