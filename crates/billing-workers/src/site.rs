@@ -89,6 +89,15 @@ impl Site {
                 (local.url(), Some(local))
             }
         };
+        // Without a scheme a URL is taken apart elsewhere, and its password could pass for a name.
+        if !["postgres://", "postgresql://"]
+            .iter()
+            .any(|scheme| url.starts_with(scheme))
+        {
+            return Err(SiteError::Url(
+                "it does not begin with postgres://".to_owned(),
+            ));
+        }
         let options = PgConnectOptions::from_str(&url);
         let options = options.map_err(|error| SiteError::Url(error.to_string()))?;
         let database = described(&options, local.is_some());

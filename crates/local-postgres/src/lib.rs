@@ -63,7 +63,7 @@ impl LocalPostgres {
         let place = Place::create(data_dir)?;
         let gate = Gate::enter(&place)?;
         let (socket_folder, password) = match pidfile::settled(&place)? {
-            Some(server) => join(&place, server)?,
+            Some(server) => join(&place, &gate, server)?,
             None => launch(&place, &gate)?,
         };
         // Inside the gate: the last one out must see either all of us or nothing of us.
@@ -124,9 +124,18 @@ impl Drop for LocalPostgres {
     }
 }
 
-fn join(place: &Place, server: Running) -> Result<(PathBuf, String), StartError> {
+fn join(place: &Place, gate: &Gate, server: Running) -> Result<(PathBuf, String), StartError> {
     socket::expect_listener(&server.socket_folder)?;
     let password = password::read(&place.billing_password())?;
+    if !place.ready().exists() {
+        // Whoever started this server was killed before it made the database.
+        make_ready(
+            place,
+            &Cluster::at(place, gate)?,
+            &server.socket_folder,
+            &password,
+        )?;
+    }
     info!("Joined Postgres in {place} (pid {})", server.pid);
     Ok((server.socket_folder, password))
 }
@@ -150,6 +159,18 @@ fn bring_up(place: &Place, cluster: &Cluster, socket: &Path) -> Result<String, S
     }
     let password = password::read(&place.billing_password())?;
     cluster.start(socket)?;
-    cluster.ensure_database(socket, &password)?;
+    make_ready(place, cluster, socket, &password)?;
     Ok(password)
+}
+
+fn make_ready(
+    place: &Place,
+    cluster: &Cluster,
+    socket: &Path,
+    password: &str,
+) -> Result<(), StartError> {
+    cluster.ensure_database(socket, password)?;
+    let ready = place.ready();
+    std::fs::write(&ready, "").map_err(FileError::of("write", &ready))?;
+    Ok(())
 }

@@ -44,6 +44,11 @@ impl Place {
         self.0.join("postgres-admin.password")
     }
 
+    /// There once the database exists.
+    pub(crate) fn ready(&self) -> PathBuf {
+        self.0.join("postgres.ready")
+    }
+
     /// What belongs to the server's account; every program of the server starts in this folder.
     pub(crate) fn home(&self) -> PathBuf {
         self.0.join("postgres")

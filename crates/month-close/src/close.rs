@@ -41,6 +41,7 @@ async fn close(site: &Site, cli: &Cli) -> Result<Summary> {
         times.import = import::run(site.outbox(), &source, &cli.close, &origin).await?;
     }
     let month = which_month(site, cli.close.period).await?;
+    refuse_early(cli.close.as_of, month)?;
     let (closed, was_closed, took) = generate(site, cli, month, origin).await?;
     times.generate = took;
     let (rest, took) = settle(site, cli).await?;
@@ -87,6 +88,7 @@ async fn dry(site: &Site, cli: &Cli) -> Result<Summary> {
             .await?
             .ok_or_else(nothing_to_bill)?,
     };
+    refuse_early(cli.close.as_of, month)?;
     let stage = Stage::begin("generate", "accounts");
     let options = options(cli, month, origin());
     let closed = month_close::dry_run(&mut tx, &options)
@@ -128,6 +130,17 @@ async fn which_month(site: &Site, period: Option<NaiveDate>) -> Result<NaiveDate
         .ok_or_else(nothing_to_bill)
 }
 
+/// Figures of an instant before the month's end would leave out a part of it.
+fn refuse_early(as_of: Option<DateTime<Utc>>, month: NaiveDate) -> Result<()> {
+    let end = end_of(month);
+    if as_of.is_some_and(|as_of| as_of < end) {
+        let month = month.format("%Y-%m");
+        let text = format!("--as-of is before the end of {month}: name {end:?} or later");
+        return Err(BadInput(text).into());
+    }
+    Ok(())
+}
+
 fn nothing_to_bill() -> anyhow::Error {
     let text = "nothing to bill: no month with usage has ended. \
                 Import usage with --usage FILE, or name a month with --period YYYY-MM";
@@ -145,6 +158,13 @@ async fn generate(
     let closed = month_close::run(site.outbox(), &options(cli, month, origin), &show)
         .await
         .map_err(blame)?;
+    if cli
+        .close
+        .as_of
+        .is_some_and(|asked| asked != closed.run.as_of)
+    {
+        eprintln!("as of     the month's first run named another instant, which stays");
+    }
     let was_closed = closed.run.state == State::Closed && closed.done.periods() == 0;
     let outcome = outcome(&closed);
     Ok((closed, was_closed, stage.end(&outcome)))
