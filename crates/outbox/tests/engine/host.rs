@@ -13,7 +13,7 @@ use crate::proxy::Proxy;
 use crate::scene::{self, Scene, until};
 
 /// Connections of a host; its name is their application name.
-const CONNECTIONS: u32 = 8;
+const CONNECTIONS: u32 = 4;
 
 pub(crate) struct Host {
     name: String,

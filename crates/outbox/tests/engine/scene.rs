@@ -32,7 +32,7 @@ impl Scene {
             Ok(())
         });
         let db = db.await.unwrap();
-        let pool = pool(db.url(), "scene", 20).await;
+        let pool = pool(db.url(), "scene", 5).await;
         let outbox = Outbox::new(pool.clone());
         Self { db, pool, outbox }
     }
