@@ -117,7 +117,7 @@ pub(crate) enum BadRow {
 }
 
 fn month(text: &str) -> Result<NaiveDate, String> {
-    let well_formed = text.len() == 7 && text.is_ascii();
+    let well_formed = text.len() == 7 && text.starts_with(|first: char| first.is_ascii_digit());
     NaiveDate::parse_from_str(&format!("{text}-01"), "%Y-%m-%d")
         .ok()
         .filter(|_| well_formed)
