@@ -167,10 +167,20 @@ impl Scene {
 
     pub(crate) async fn until_handled(&self, consumer: &str, number: usize) {
         let what = format!("{consumer} handled {number} events");
-        until(&what, async || {
-            self.handled_by(consumer).await.len() >= number
-        })
-        .await;
+        let waited = testkit::until(&what, PATIENCE, async || {
+            let handled = self.handled_by(consumer).await.len();
+            (handled >= number).then_some(())
+        });
+        if let Err(error) = waited.await {
+            panic!("{error:#}; in trouble: {:#?}", self.trouble().await);
+        }
+    }
+
+    /// The deliveries, in words.
+    async fn trouble(&self) -> Vec<String> {
+        let words = "select concat_ws(' ', state, attempt, next_at - now(), deadline - now(), \
+            last_error) from outbox.delivery order by tick, id";
+        sqlx::query_scalar(words).fetch_all(&self.pool).await.unwrap()
     }
 }
 
