@@ -73,9 +73,8 @@ impl Template {
         call(admin, "pg_advisory_unlock", self.lock()).await
     }
 
-    /// Through the log: copying the files instead takes two checkpoints, each of which waits until
-    /// the databases of all the other tests are on disk. Measured faster with one test and with
-    /// four at once.
+    /// Through the log: copying the files instead begins and ends with a checkpoint, which writes
+    /// what all the other tests have changed, too.
     async fn copy_existing(&self, admin: &mut PgConnection, name: &str) -> Result<()> {
         let template = self.database();
         let sql = format!(r#"create database "{name}" template "{template}" strategy wal_log"#);
