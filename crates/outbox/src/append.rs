@@ -1,6 +1,7 @@
 //! The unit of work: the only door through which an event enters the log.
 //!
-//! It buffers the events of a transaction and writes them in one statement, the last before COMMIT.
+//! It buffers the events of a transaction and writes them in one statement, the last before COMMIT
+//! (those planned for later in one before it).
 //! So ids are drawn after every lock was taken (drawn earlier, the events of one key can come out
 //! of order), sequence and index locks are held for microseconds, and a statement that failed and
 //! was overlooked shows: sqlx's own `commit()` ignores that the server answered ROLLBACK.
@@ -10,10 +11,12 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool, PgTransaction};
 use uuid::Uuid;
 
 use crate::event::{Lane, NewEvent, part_of};
+use crate::timer::{self, NewTimer};
 use crate::wake::Waker;
 
 /// Who changes something, why, and on whose behalf: written on each event of the unit of work.
@@ -123,6 +126,7 @@ impl Outbox {
             tx,
             origin,
             pending: Vec::new(),
+            timers: Vec::new(),
             waker: self.waker.clone(),
             unit,
         })
@@ -165,6 +169,7 @@ pub struct UnitOfWork {
     tx: PgTransaction<'static>,
     origin: Origin,
     pending: Vec<(Uuid, NewEvent)>,
+    timers: Vec<NewTimer>,
     waker: Waker,
     unit: u64,
 }
@@ -198,13 +203,45 @@ impl UnitOfWork {
     /// # Panics
     /// When the token is of another unit of work: its lock is gone.
     pub fn append(&mut self, locked: Locked, event: NewEvent) -> Uuid {
+        let (key, id) = (self.key_of(locked), event.event_id);
+        self.pending.push((key, event));
+        id
+    }
+
+    /// Plans an event for later: it is appended under the same event id, key, lane and origin once
+    /// the database's clock has reached `due_at`, at once when it has already. Nothing is planned
+    /// unless the unit of work commits. The event's `at` is the instant at which it fired.
+    ///
+    /// It announces no change: a state change that must be announced wants [`Self::append`].
+    ///
+    /// # Panics
+    /// When the token is of another unit of work: its lock is gone.
+    pub fn append_at(&mut self, locked: Locked, due_at: DateTime<Utc>, event: NewEvent) -> Uuid {
+        let (key, id) = (self.key_of(locked), event.event_id);
+        self.timers.push(NewTimer { due_at, key, event });
+        id
+    }
+
+    /// Cancels a planned event, with this unit of work: rolled back, it stays planned. True when it
+    /// had not fired, and then it never will; false when it had, or when it is unknown.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn cancel_timer(&mut self, event_id: Uuid) -> Result<bool, sqlx::Error> {
+        let planned = self.timers.len();
+        self.timers.retain(|timer| timer.event.event_id != event_id);
+        if self.timers.len() < planned {
+            return Ok(true);
+        }
+        timer::cancel(&mut self.tx, event_id).await
+    }
+
+    fn key_of(&self, locked: Locked) -> Uuid {
         assert_eq!(
             locked.unit, self.unit,
             "a lock token outlived its transaction"
         );
-        let id = event.event_id;
-        self.pending.push((locked.key, event));
-        id
+        locked.key
     }
 
     /// Writes the events and commits; afterwards wakes the relay.
@@ -232,6 +269,10 @@ impl UnitOfWork {
     /// Even with nothing to write one statement is sent: it fails in an aborted transaction, where
     /// COMMIT would answer ROLLBACK and be taken for success.
     async fn flush(&mut self) -> Result<u64, sqlx::Error> {
+        let timers = std::mem::take(&mut self.timers);
+        if !timers.is_empty() {
+            timer::plan(&mut self.tx, timers, &self.origin).await?;
+        }
         if self.pending.is_empty() {
             sqlx::query!("-- outbox: prove that the transaction is alive\nselect 1 as alive")
                 .fetch_one(&mut *self.tx)
@@ -259,17 +300,17 @@ impl DerefMut for UnitOfWork {
 
 /// The buffered events, a vector per column, as `unnest` wants them.
 #[derive(Default)]
-struct Columns {
-    event_id: Vec<Uuid>,
-    topic: Vec<String>,
-    schema_version: Vec<i16>,
-    key: Vec<Uuid>,
-    part: Vec<i16>,
-    payload: Vec<serde_json::Value>,
+pub(crate) struct Columns {
+    pub(crate) event_id: Vec<Uuid>,
+    pub(crate) topic: Vec<String>,
+    pub(crate) schema_version: Vec<i16>,
+    pub(crate) key: Vec<Uuid>,
+    pub(crate) part: Vec<i16>,
+    pub(crate) payload: Vec<serde_json::Value>,
 }
 
 impl Columns {
-    fn of(events: Vec<(Uuid, NewEvent)>) -> Self {
+    pub(crate) fn of(events: impl IntoIterator<Item = (Uuid, NewEvent)>) -> Self {
         let mut columns = Self::default();
         for (key, event) in events {
             columns.event_id.push(event.event_id);

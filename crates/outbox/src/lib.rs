@@ -5,6 +5,7 @@
 //!   as the last statement before COMMIT.
 //! - [`Relay`] cuts ticks: a tick is a snapshot, and its events are those that became visible since
 //!   the tick before.
+//!   It also appends the events that were planned for later ([`timer`]).
 //! - [`Worker`] runs consumers, [`Transactional`] or [`External`], from their own positions.
 //!
 //! The crate knows no word of the product that uses it and owns the schema `outbox`.
@@ -23,7 +24,9 @@ mod member;
 mod migrate;
 mod position;
 mod relay;
+mod supervise;
 mod tick;
+pub mod timer;
 pub mod transport;
 mod trouble;
 mod wake;

@@ -1,7 +1,8 @@
-//! The relay: publishes what was committed, by cutting ticks.
+//! The relay: publishes what was committed, by cutting ticks, and appends what was planned for now.
 //!
 //! Any number may run. A tick's number is its primary key and so the compare-and-swap: of two
-//! relays that cut the same tick one wins, and the other drops what it saw.
+//! relays that cut the same tick one wins, and the other drops what it saw. Timers fire in a loop
+//! of their own, so that trouble with one of the two does not stop the other.
 //!
 //! Owns `outbox.tick`. Only the relay writes it.
 
@@ -9,15 +10,18 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use sqlx::PgTransaction;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::append::{Outbox, begin};
 use crate::member::{self, RELAY};
+use crate::supervise::{pause, supervised};
 use crate::tick::{self, Content, Diff, Snapshot, Tick};
+use crate::timer;
 use crate::trouble::is_lost_race;
-use crate::wake::Ear;
+use crate::wake::{Ear, Listener};
 
 /// While events arrive, a lost wake-up costs this much.
 const POLL_ACTIVE: Duration = Duration::from_millis(10);
@@ -25,6 +29,8 @@ const POLL_ACTIVE: Duration = Duration::from_millis(10);
 const POLL_IDLE: Duration = Duration::from_millis(250);
 /// How many empty looks make a relay idle.
 const ACTIVE_LOOKS: u32 = 100;
+/// How long after its due time a timer fires at most, as long as a relay runs.
+const TIMERS: Duration = Duration::from_millis(250);
 const HEARTBEAT: Duration = Duration::from_secs(2);
 const AFTER_ERROR: Duration = Duration::from_secs(1);
 
@@ -94,7 +100,19 @@ impl Relay {
         Ok(Cut::Tick(content.events))
     }
 
-    /// Cuts ticks until `shutdown`, woken by datagrams and polling as the net.
+    /// Appends the events whose time has come, and says how many.
+    ///
+    /// # Errors
+    /// The database's; what did not fire then fires at the next look.
+    pub async fn fire_due(&self) -> Result<u64, sqlx::Error> {
+        let fired = timer::fire_all(self.outbox.pool()).await?;
+        if fired > 0 {
+            self.outbox.waker().wake_relays();
+        }
+        Ok(fired)
+    }
+
+    /// Cuts ticks and fires timers until `shutdown`, woken by datagrams and polling as the net.
     ///
     /// # Errors
     /// When no socket can be opened for wake-ups. Trouble with the database is waited out.
@@ -104,7 +122,25 @@ impl Relay {
         let silence = CancellationToken::new();
         let beats = beat(self.outbox.clone(), member, ear.address(), silence.clone());
         let beating = AbortOnDropHandle::new(tokio::spawn(beats));
-        let mut listener = ear.listener();
+        let mut loops = JoinSet::new();
+        let (relay, stop, listener) = (self.clone(), shutdown.clone(), ear.listener());
+        loops.spawn(supervised("relay", shutdown.clone(), move || {
+            relay.clone().keep_cutting(listener.clone(), stop.clone())
+        }));
+        let (relay, stop) = (self.clone(), shutdown.clone());
+        loops.spawn(supervised("relay", shutdown, move || {
+            relay.clone().keep_firing(stop.clone())
+        }));
+        while loops.join_next().await.is_some() {}
+        silence.cancel();
+        drop(beating.await);
+        if let Err(error) = member::leave(self.outbox.pool(), member).await {
+            tracing::warn!(%error, "The relay left without saying so; its heartbeat runs out");
+        }
+        Ok(())
+    }
+
+    async fn keep_cutting(self, mut listener: Listener, shutdown: CancellationToken) {
         let mut quiet = 0;
         while !shutdown.is_cancelled() {
             let poll = match self.cut().await {
@@ -130,12 +166,20 @@ impl Relay {
                 () = listener.wait(poll) => {}
             }
         }
-        silence.cancel();
-        drop(beating.await);
-        if let Err(error) = member::leave(self.outbox.pool(), member).await {
-            tracing::warn!(%error, "The relay left without saying so; its heartbeat runs out");
+    }
+
+    /// Not woken by appends: a busy log would ask for timers at every commit.
+    async fn keep_firing(self, shutdown: CancellationToken) {
+        while !shutdown.is_cancelled() {
+            let wait = match self.fire_due().await {
+                Ok(_) => TIMERS,
+                Err(error) => {
+                    tracing::warn!(%error, "The relay could not fire timers; trying again");
+                    AFTER_ERROR
+                }
+            };
+            pause(&shutdown, wait).await;
         }
-        Ok(())
     }
 
     /// Read before the snapshot and in a statement of its own: an id drawn in between is above it.

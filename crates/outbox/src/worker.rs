@@ -4,7 +4,6 @@
 //! process owns its events; one more loop tries the deliveries in trouble. Every loop is a step
 //! plus waiting, and is started again should it panic.
 
-use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +17,7 @@ use crate::append::{Origin, Outbox};
 use crate::consumer::{self, ConsumerSpec, Dedupe, External, Registered, Transactional};
 use crate::event::{Event, Lane};
 use crate::member;
+use crate::supervise::supervised;
 use crate::transport::postgres::Reader;
 use crate::wake::{Ear, Listener};
 
@@ -32,7 +32,6 @@ use runner::Runner;
 use transactional::TransactionalRunner;
 
 const HEARTBEAT: Duration = Duration::from_secs(2);
-const AFTER_PANIC: Duration = Duration::from_secs(1);
 
 /// How a worker process behaves.
 #[derive(Debug, Clone)]
@@ -163,7 +162,7 @@ impl Worker {
             for lane in Lane::ALL {
                 let (runner, shutdown, listener) =
                     (Arc::clone(&runner), shutdown.clone(), ear.listener());
-                tasks.spawn(supervised(shutdown.clone(), move || {
+                tasks.spawn(supervised("worker", shutdown.clone(), move || {
                     lane::run(
                         Arc::clone(&runner),
                         lane,
@@ -173,7 +172,7 @@ impl Worker {
                 }));
             }
             let shutdown = shutdown.clone();
-            tasks.spawn(supervised(shutdown.clone(), move || {
+            tasks.spawn(supervised("worker", shutdown.clone(), move || {
                 parked::run(Arc::clone(&runner), shutdown.clone())
             }));
         });
@@ -217,31 +216,6 @@ impl Worker {
         }
         Ok(())
     }
-}
-
-/// Runs a loop, and runs it again should it panic: a consumer never stops silently.
-async fn supervised<F>(shutdown: CancellationToken, start: impl Fn() -> F)
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    loop {
-        match AbortOnDropHandle::new(tokio::spawn(start())).await {
-            Ok(()) => return,
-            Err(error) => {
-                tracing::error!(%error, "A loop of the worker panicked; starting it again")
-            }
-        }
-        if shutdown.is_cancelled() {
-            return;
-        }
-        pause(&shutdown, AFTER_PANIC).await;
-    }
-}
-
-/// Waits, unless it is time to stop.
-pub(crate) async fn pause(shutdown: &CancellationToken, time: Duration) {
-    // Both outcomes mean the same: go on and look.
-    drop(tokio::time::timeout(time, shutdown.cancelled()).await);
 }
 
 /// Waits for a wake-up, for the poll to run out, or for the stop.

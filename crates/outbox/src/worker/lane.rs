@@ -8,12 +8,13 @@ use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
+use super::idle;
 use super::runner::{self, Batch, End, Runner};
-use super::{idle, pause};
 use crate::consumer;
 use crate::event::{Lane, LogPoint};
 use crate::member;
 use crate::position::{self, Cursor, Fence, Move, Shard};
+use crate::supervise::pause;
 use crate::transport::postgres::Page;
 use crate::wake::Listener;
 

@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::pause;
 use super::runner::Runner;
 use crate::consumer;
 use crate::delivery::claim::{self, Claim};
+use crate::supervise::pause;
 
 /// How many deliveries of a consumer are tried at once in a process.
 const AT_ONCE: usize = 8;

@@ -11,7 +11,10 @@ use testkit::{Template, TestDb};
 use uuid::Uuid;
 
 const SHOP: &str = include_str!("shop.sql");
-const ENGINE: &str = include_str!("../../migrations/0001_outbox.sql");
+const ENGINE: &str = concat!(
+    include_str!("../../migrations/0001_outbox.sql"),
+    include_str!("../../migrations/0002_timer.sql"),
+);
 const PATIENCE: Duration = Duration::from_secs(25);
 
 /// A database, dropped when this value is.
@@ -180,7 +183,10 @@ impl Scene {
     async fn trouble(&self) -> Vec<String> {
         let words = "select concat_ws(' ', state, attempt, next_at - now(), deadline - now(), \
             last_error) from outbox.delivery order by tick, id";
-        sqlx::query_scalar(words).fetch_all(&self.pool).await.unwrap()
+        sqlx::query_scalar(words)
+            .fetch_all(&self.pool)
+            .await
+            .unwrap()
     }
 }
 
