@@ -53,6 +53,16 @@ id! {
     AccountId "acc"
     /// An invoice.
     InvoiceId "inv"
+    /// A credit that was granted.
+    CreditId "crd"
+    /// A hold on an account.
+    HoldId "hld"
+    /// A notice to a customer.
+    NoticeId "ntc"
+    /// A payment, or an attempt at one.
+    PaymentId "pay"
+    /// A card, as its gateway knows it.
+    PaymentMethodId "pmt"
     /// A price.
     PriceId "pri"
     /// One month's close.

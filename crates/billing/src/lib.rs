@@ -9,6 +9,7 @@
 pub mod account;
 pub mod check;
 pub mod document;
+pub mod gateway;
 pub mod history;
 pub mod ids;
 pub mod import;
