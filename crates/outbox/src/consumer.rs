@@ -74,6 +74,11 @@ pub enum Failure {
     /// Trying again cannot help: a dead letter.
     #[error("{0}")]
     Dead(String),
+    /// The event is of a version that this program does not know yet: it waits for the deploy. Not
+    /// an attempt and never a dead letter; asked again every half a minute, by any process of the
+    /// consumer. See [`Event::expect_version`].
+    #[error("{0}")]
+    Newer(String),
     /// The database refused a statement. An outage is waited out and is not an attempt; anything
     /// else counts as [`Failure::Retry`].
     #[error("the database refused a statement")]
@@ -120,7 +125,10 @@ pub enum Dedupe {
     NaturalKey,
     /// Doing it again leaves the same state, such as writing the same file.
     IdempotentSink,
-    /// Neither: a repeated call can be seen outside, in the window of a crash. Logged.
+    /// Neither: a repeated call can be seen outside, in the window of a crash. Logged. What a
+    /// process had in hand when it died waits for its claim's deadline (the call's timeout and the
+    /// lease), because one that fell silent may only be frozen and call after all; with the other
+    /// two its successor goes on after six seconds of silence.
     AtLeastOnce,
 }
 

@@ -22,6 +22,9 @@ pub(crate) enum Parking {
     Behind,
     /// An attempt failed; the next is due after so many microseconds.
     Failed { error: String, wait_us: i64 },
+    /// Its version is newer than this program: no attempt was made, and it is asked again after so
+    /// many microseconds.
+    Newer { error: String, wait_us: i64 },
     /// A call that goes on; given up after so many seconds.
     Running { owner: Uuid, seconds: i32 },
     /// Trying again cannot help.
@@ -104,6 +107,12 @@ impl<'a> Columns<'a> {
             Parking::Failed { error, wait_us } => Self {
                 state: "retry",
                 attempt: 1,
+                error: Some(error),
+                wait_us: Some(*wait_us),
+                ..Self::default()
+            },
+            Parking::Newer { error, wait_us } => Self {
+                state: "retry",
                 error: Some(error),
                 wait_us: Some(*wait_us),
                 ..Self::default()

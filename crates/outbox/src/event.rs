@@ -6,6 +6,8 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::consumer::Failure;
+
 /// Into how many parts the keys are spread. A consumer's shards divide the parts, so this number
 /// can never change while a log exists.
 pub const PARTS: i16 = 64;
@@ -108,6 +110,23 @@ pub struct Event {
     pub batch_id: Option<Uuid>,
     /// W3C trace context.
     pub traceparent: Option<String>,
+}
+
+impl Event {
+    /// Lets a payload pass whose version this program knows. A newer one waits for the deploy, and
+    /// neither uses up attempts nor becomes a dead letter meanwhile.
+    ///
+    /// # Errors
+    /// [`Failure::Newer`], to be returned by the handler.
+    pub fn expect_version(&self, known: i16) -> Result<(), Failure> {
+        if self.schema_version <= known {
+            return Ok(());
+        }
+        Err(Failure::Newer(format!(
+            "{} is of version {}, this program knows up to {known}: it waits for the deploy",
+            self.topic, self.schema_version
+        )))
+    }
 }
 
 /// The part of a key: FNV-1a over its bytes. It is stored with every event and decides which shard

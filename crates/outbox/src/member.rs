@@ -2,7 +2,9 @@
 //! rendezvous hashing, so that one that comes or goes moves only its own.
 //!
 //! Membership is a hint for speed; the fence of [`crate::position`] is what keeps two processes
-//! that both believe in a shard from handling an event twice.
+//! that both believe in a shard from handling an event twice. A claim of a member that fell silent
+//! is void where a repeated call is harmless, see [`Claimant`]; hence a worker's first heartbeat
+//! comes before its first claim.
 //!
 //! Owns `outbox.member`.
 
@@ -13,6 +15,19 @@ use uuid::Uuid;
 
 /// The relay's role in `outbox.member`.
 pub(crate) const RELAY: i16 = 0;
+
+/// Who claims a shard or deliveries, and how.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Claimant {
+    pub(crate) consumer: i16,
+    pub(crate) member: Uuid,
+    /// How long the claim holds.
+    pub(crate) seconds: i32,
+    /// Whether the claim of a member that fell silent is void before its time. A silent member may
+    /// be frozen and not dead, and then go on with its calls: only where a repeated call is
+    /// harmless. Otherwise the deadline is waited for, which no call outlasts.
+    pub(crate) succeeds_silent: bool,
+}
 
 /// Tells that `member` lives, for each of its roles. A member that is silent for six seconds is
 /// taken for dead; three heartbeats fit in, so that one slow statement does not move its shards.

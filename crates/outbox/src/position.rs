@@ -10,6 +10,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::event::{Lane, LogPoint};
+use crate::member::Claimant;
 
 /// A share of a consumer's keys in one lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -92,12 +93,12 @@ pub(crate) async fn advance(
 
 /// Claims a shard for calls to the outside: a row at the same place, with an owner and a deadline.
 /// Refused while another owner's claim runs, so that two processes do not call for the same event.
+/// It runs until its deadline, or until its owner falls silent if the claimant may succeed it.
 pub(crate) async fn claim(
     tx: &mut PgConnection,
     shard: Shard,
     cursor: Cursor,
-    owner: Uuid,
-    seconds: i32,
+    claimant: Claimant,
 ) -> Result<Fence, sqlx::Error> {
     let claimed = sqlx::query!(
         "
@@ -112,7 +113,14 @@ pub(crate) async fn claim(
             order by n desc
             limit 1
         ) as newest
-        where n = $5 and (claim_until is null or claim_until < clock_timestamp() or owner = $6)
+        where n = $5 and (
+            claim_until is null or claim_until < clock_timestamp() or owner = $6
+            or ($8 and not exists (
+                select from outbox.member
+                where member = newest.owner and consumer = $1
+                    and heartbeat > clock_timestamp() - interval '6 seconds'
+            ))
+        )
         on conflict do nothing
         ",
         shard.consumer,
@@ -120,8 +128,9 @@ pub(crate) async fn claim(
         shard.lane.code(),
         shard.number,
         cursor.n,
-        owner,
-        seconds,
+        claimant.member,
+        claimant.seconds,
+        claimant.succeeds_silent,
     )
     .execute(tx)
     .await?;
@@ -133,6 +142,36 @@ pub(crate) async fn claim(
     } else {
         Fence::Lost
     })
+}
+
+/// Gives back the shards that `owner` still claims: it makes no more calls.
+pub(crate) async fn release(pool: &PgPool, owner: Uuid) -> Result<u64, sqlx::Error> {
+    let released = sqlx::query!(
+        "
+        -- position: release
+        insert into outbox.position (consumer, generation, lane, shard, n, tick, id, passed)
+        select consumer.consumer, consumer.generation, lanes.lane, number, n + 1, tick, id, passed
+        from outbox.consumer
+        cross join (values (0), (1)) as lanes (lane)
+        cross join generate_series(0, shards - 1) as number
+        cross join lateral (
+            select n, tick, id, passed, owner, claim_until
+            from outbox.position
+            where position.consumer = consumer.consumer
+                and generation = consumer.generation
+                and lane = lanes.lane
+                and shard = number
+            order by n desc
+            limit 1
+        ) as newest
+        where owner = $1 and claim_until > clock_timestamp()
+        on conflict do nothing
+        ",
+        owner,
+    )
+    .execute(pool)
+    .await?;
+    Ok(released.rows_affected())
 }
 
 /// The newest rows of a consumer's shards in a lane, one look-up each: this is asked every second,

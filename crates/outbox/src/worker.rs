@@ -10,13 +10,15 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use uuid::Uuid;
 
 use crate::append::{Origin, Outbox};
 use crate::consumer::{self, ConsumerSpec, Dedupe, External, Registered, Transactional};
+use crate::delivery::claim;
 use crate::event::{Event, Lane};
-use crate::member;
+use crate::member::{self, Claimant};
+use crate::position;
 use crate::supervise::supervised;
 use crate::transport::postgres::Reader;
 use crate::wake::{Ear, Listener};
@@ -32,6 +34,8 @@ use runner::Runner;
 use transactional::TransactionalRunner;
 
 const HEARTBEAT: Duration = Duration::from_secs(2);
+/// How long a stop waits for calls that outlasted their batch.
+const SLOW_CALLS: Duration = Duration::from_secs(5);
 
 /// How a worker process behaves.
 #[derive(Debug, Clone)]
@@ -63,6 +67,8 @@ pub(crate) struct Context {
     pub(crate) config: WorkerConfig,
     /// This process, as a member and as the owner of claims.
     pub(crate) member: Uuid,
+    /// Calls that outlasted their batch.
+    pub(crate) alone: TaskTracker,
 }
 
 /// A consumer in this process.
@@ -92,6 +98,15 @@ impl Subscription {
 
     pub(crate) fn reads(&self, event: &Event) -> bool {
         self.spec.topics.contains(&event.topic.as_str())
+    }
+
+    pub(crate) fn claimant(&self, succeeds_silent: bool) -> Claimant {
+        Claimant {
+            consumer: self.id(),
+            member: self.context.member,
+            seconds: self.lease_s(),
+            succeeds_silent,
+        }
     }
 
     /// How long a claim for calls lasts, in seconds.
@@ -179,7 +194,8 @@ impl Worker {
         self.consumers.push((spec, start));
     }
 
-    /// Runs until `shutdown`; then finishes the batches in hand, writes the positions and leaves.
+    /// Runs until `shutdown`; then finishes the batches in hand, waits a few seconds for slow calls,
+    /// writes the positions, gives back its claims and leaves.
     ///
     /// # Errors
     /// When the consumers cannot be registered, or no socket can be opened for wake-ups. Later
@@ -190,6 +206,7 @@ impl Worker {
             outbox: self.outbox,
             config: self.config,
             member: crate::ids::new(),
+            alone: TaskTracker::new(),
         };
         let ear = Ear::listen(context.config.host).await?;
         let mut roles = Vec::new();
@@ -208,6 +225,7 @@ impl Worker {
             start(registered, &context, &ear, &shutdown, &mut tasks);
         }
         while tasks.join_next().await.is_some() {}
+        give_back(&context).await;
         // A beat after the farewell would keep our shards from the others until it is forgotten.
         silence.cancel();
         drop(beating.await);
@@ -215,6 +233,30 @@ impl Worker {
             tracing::warn!(%error, "The worker left without saying so; its heartbeat runs out");
         }
         Ok(())
+    }
+}
+
+/// The loops have ended. Once no call is under way either, a successor need not wait for any claim.
+/// If one is, its claim stays: where a repeated call is harmless, leaving voids it.
+async fn give_back(context: &Context) {
+    context.alone.close();
+    if tokio::time::timeout(SLOW_CALLS, context.alone.wait())
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            calls = context.alone.len(),
+            "Calls are under way at the stop; their answers may be lost, and are asked for again"
+        );
+        return;
+    }
+    let (pool, member) = (context.outbox.pool(), context.member);
+    let released = async {
+        position::release(pool, member).await?;
+        claim::release(pool, member).await
+    };
+    if let Err(error) = released.await {
+        tracing::warn!(%error, "The worker's claims were not given back; they run out");
     }
 }
 

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::Row;
 use crate::event::Event;
+use crate::member::Claimant;
 
 /// A delivery that is ours until its deadline.
 #[derive(Debug)]
@@ -32,12 +33,10 @@ pub(crate) enum Ending {
 }
 
 /// Claims due heads: a key's lowest open row whose time has come, or whose owner let its deadline
-/// pass.
+/// pass, or fell silent if the claimant may succeed it.
 pub(crate) async fn due(
     pool: &PgPool,
-    consumer: i16,
-    owner: Uuid,
-    seconds: i32,
+    claimant: Claimant,
     limit: i64,
 ) -> Result<Vec<Claim>, sqlx::Error> {
     let rows = sqlx::query_as!(
@@ -49,7 +48,14 @@ pub(crate) async fn due(
             from outbox.delivery as head
             where head.consumer = $1
                 and ((head.state = 'retry' and head.next_at <= clock_timestamp())
-                    or (head.state = 'running' and head.deadline < clock_timestamp()))
+                    or (head.state = 'running' and (
+                        head.deadline < clock_timestamp()
+                        or ($5 and head.owner <> $2 and not exists (
+                            select from outbox.member
+                            where member = head.owner and consumer = $1
+                                and heartbeat > clock_timestamp() - interval '6 seconds'
+                        ))
+                    )))
                 and not exists (
                     select from outbox.delivery as earlier
                     join outbox.consumer using (consumer)
@@ -72,22 +78,41 @@ pub(crate) async fn due(
             claimed.payload, claimed.actor, claimed.reason, claimed.request_id,
             claimed.caused_by, claimed.batch_id, claimed.traceparent, claimed.attempt
         ",
-        consumer,
-        owner,
-        seconds,
+        claimant.consumer,
+        claimant.member,
+        claimant.seconds,
         limit,
+        claimant.succeeds_silent,
     )
     .fetch_all(pool)
     .await?;
     Ok(rows
         .into_iter()
         .map(|row| Claim {
-            consumer,
-            owner,
+            consumer: claimant.consumer,
+            owner: claimant.member,
             attempt: row.attempt,
             event: row.into_event(),
         })
         .collect())
+}
+
+/// Gives back the deliveries that `owner` still claims: it makes no more calls, and its stop is no
+/// attempt.
+pub(crate) async fn release(pool: &PgPool, owner: Uuid) -> Result<u64, sqlx::Error> {
+    let released = sqlx::query!(
+        "
+        -- delivery: release
+        update outbox.delivery
+        set state = 'retry', attempt = attempt - 1, owner = null, deadline = null,
+            next_at = clock_timestamp()
+        where state = 'running' and owner = $1
+        ",
+        owner,
+    )
+    .execute(pool)
+    .await?;
+    Ok(released.rows_affected())
 }
 
 impl Claim {

@@ -12,13 +12,14 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::Subscription;
-use super::runner::{self, Batch, End, Runner, guarded, micros, report, split_blocked};
+use super::runner::{self, Batch, End, Runner, guarded, report, split_blocked};
 use crate::append::UnitOfWork;
 use crate::breaker::Breaker;
-use crate::consumer::{External, Failure, Load, Obsolete};
-use crate::delivery::claim::{Claim, Ending};
+use crate::consumer::{Dedupe, External, Failure, Load, Obsolete};
+use crate::delivery::claim::Claim;
 use crate::delivery::{self, Parking};
 use crate::event::Event;
+use crate::member::Claimant;
 use crate::position::{self, Cursor, Fence};
 
 mod calls;
@@ -110,12 +111,8 @@ impl<H: External> ExternalRunner<H> {
         events: Vec<Event>,
     ) -> Result<Option<Intents<H>>, Failure> {
         let mut tx = self.begin(batch).await?;
-        let (owner, seconds) = (
-            self.subscription.context.member,
-            self.subscription.lease_s(),
-        );
-        let claimed =
-            position::claim(&mut tx, batch.shard, progress.cursor, owner, seconds).await?;
+        let (shard, cursor) = (batch.shard, progress.cursor);
+        let claimed = position::claim(&mut tx, shard, cursor, self.claimant()).await?;
         let Fence::Held(cursor) = claimed else {
             return Ok(None);
         };
@@ -177,8 +174,11 @@ impl<H: External> ExternalRunner<H> {
             Close::Round => Fence::Held(cursor),
             Close::Batch => position::advance(&mut tx, shard, cursor, batch.step()).await?,
             Close::Claim => {
-                let owner = self.subscription.context.member;
-                position::claim(&mut tx, shard, cursor, owner, 0).await?
+                let over = Claimant {
+                    seconds: 0,
+                    ..self.claimant()
+                };
+                position::claim(&mut tx, shard, cursor, over).await?
             }
         };
         if !answers.is_empty() {
@@ -224,13 +224,8 @@ impl<H: External> ExternalRunner<H> {
             }
             Called::Failed(failure) => Err(failure),
             Called::Unavailable { error, after } => {
-                let wait = self.breaker.trip(after);
+                let ending = runner::uncounted(error, self.breaker.trip(after));
                 let pool = self.subscription.context.outbox.pool();
-                let ending = Ending::Retry {
-                    error,
-                    wait_us: micros(wait),
-                    counted: false,
-                };
                 claim.end(pool, &ending).await?;
                 Ok(())
             }
@@ -264,7 +259,8 @@ impl<H: External> ExternalRunner<H> {
                 attempt: 1,
                 event: call.event.clone(),
             };
-            tokio::spawn(async move {
+            let alone = self.subscription.context.alone.clone();
+            alone.spawn(async move {
                 let ended = this.conclude(&claim, call.wait().await).await;
                 end_late(&this.subscription, &claim, ended).await;
             });
@@ -344,6 +340,11 @@ async fn end_late(subscription: &Subscription, claim: &Claim, ended: Result<(), 
 impl<H: External> Runner for ExternalRunner<H> {
     fn subscription(&self) -> &Subscription {
         &self.subscription
+    }
+
+    fn claimant(&self) -> Claimant {
+        let harmless = H::DEDUPE != Dedupe::AtLeastOnce;
+        self.subscription.claimant(harmless)
     }
 
     fn closed_for(&self) -> Option<Duration> {

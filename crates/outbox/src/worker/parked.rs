@@ -67,7 +67,6 @@ async fn due<R: Runner>(runner: &R, at_most: usize) -> Result<Vec<Claim>, sqlx::
     if at_most == 0 || closed || consumer::is_paused(pool, id).await? {
         return Ok(Vec::new());
     }
-    let owner = subscription.context.member;
     let limit = i64::try_from(at_most).unwrap_or(i64::MAX);
-    claim::due(pool, id, owner, subscription.lease_s(), limit).await
+    claim::due(pool, runner.claimant(), limit).await
 }

@@ -15,9 +15,13 @@ use crate::consumer::Failure;
 use crate::delivery::claim::{Claim, Ending};
 use crate::delivery::{self, Parking};
 use crate::event::{Event, LogPoint};
+use crate::member::Claimant;
 use crate::position::{self, Cursor, Fence, Move, Shard};
 use crate::transport::postgres::Page;
 use crate::trouble::is_transient;
+
+/// How often an event of a newer version asks whether the deploy has come.
+const DEPLOY: Duration = Duration::from_secs(30);
 
 /// Events of one shard, to be passed together.
 pub(crate) struct Batch {
@@ -75,6 +79,12 @@ pub(crate) trait Runner: Send + Sync + 'static {
     /// How many events of a shard are handed over at once.
     fn batch_max(&self) -> usize {
         usize::MAX
+    }
+
+    /// As whom it claims. A claim of a transactional handler guards nothing but rows of the database,
+    /// which a frozen owner cannot commit once its attempt is another's.
+    fn claimant(&self) -> Claimant {
+        self.subscription().claimant(true)
     }
 
     /// How long the consumer should not be tried at all.
@@ -149,6 +159,10 @@ pub(crate) fn parking_of(subscription: &Subscription, failure: &Failure) -> Park
         Failure::Dead(reason) => Parking::Dead {
             reason: reason.clone(),
         },
+        Failure::Newer(error) => Parking::Newer {
+            error: error.clone(),
+            wait_us: micros(DEPLOY),
+        },
         Failure::Retry { error, after } => failed(subscription, error.clone(), *after),
         Failure::Database(error) => failed(subscription, full_text(error), None),
     }
@@ -173,14 +187,10 @@ pub(crate) fn failed(
 pub(crate) fn ending_of(subscription: &Subscription, claim: &Claim, failure: Failure) -> Ending {
     let (error, after) = match failure {
         Failure::Dead(reason) => return Ending::Dead { reason },
+        Failure::Newer(error) => return uncounted(error, DEPLOY),
         Failure::Retry { error, after } => (error, after),
         Failure::Database(error) if is_transient(&error) => {
-            let wait_us = micros(Duration::from_secs(1));
-            return Ending::Retry {
-                error: full_text(&error),
-                wait_us,
-                counted: false,
-            };
+            return uncounted(full_text(&error), Duration::from_secs(1));
         }
         Failure::Database(error) => (full_text(&error), None),
     };
@@ -198,6 +208,15 @@ pub(crate) fn ending_of(subscription: &Subscription, claim: &Claim, failure: Fai
     }
 }
 
+/// An attempt that was not the event's fault.
+pub(crate) fn uncounted(error: String, wait: Duration) -> Ending {
+    Ending::Retry {
+        error,
+        wait_us: micros(wait),
+        counted: false,
+    }
+}
+
 pub(crate) fn report(subscription: &Subscription, event: &Event, parking: &Parking) {
     let (consumer, event_id, topic) = (subscription.spec.name, event.event_id, &event.topic);
     match parking {
@@ -208,6 +227,10 @@ pub(crate) fn report(subscription: &Subscription, event: &Event, parking: &Parki
         Parking::Failed { error, .. } => tracing::warn!(
             consumer, %event_id, topic, error,
             "{consumer} failed on event {event_id}, retrying"
+        ),
+        Parking::Newer { error, .. } => tracing::warn!(
+            consumer, %event_id, topic, error,
+            "{consumer} is too old for event {event_id}: {error}"
         ),
         Parking::Running { .. } => tracing::info!(
             consumer, %event_id, topic,

@@ -148,6 +148,36 @@ impl External for Carrier {
     }
 }
 
+/// A carrier that knows no parcel again: a repeated call sends a second one.
+#[derive(Clone)]
+pub(crate) struct Forgetful(pub(crate) Carrier);
+
+impl External for Forgetful {
+    type Intent = Event;
+    type Answer = String;
+    const DEDUPE: Dedupe = Dedupe::AtLeastOnce;
+
+    async fn load(
+        &self,
+        tx: &mut UnitOfWork,
+        events: &[Event],
+    ) -> Result<Vec<Load<Event>>, Failure> {
+        self.0.load(tx, events).await
+    }
+
+    async fn act(&self, intent: &Event) -> Act<String> {
+        self.0.act(intent).await
+    }
+
+    async fn settle(
+        &self,
+        tx: &mut UnitOfWork,
+        answers: Vec<(Event, String)>,
+    ) -> Result<(), Failure> {
+        self.0.settle(tx, answers).await
+    }
+}
+
 /// A gate that calls wait at, and a list of who came there.
 #[derive(Clone)]
 pub(crate) struct Gate {
@@ -178,6 +208,18 @@ impl Gate {
             self.arrived().len() >= number
         })
         .await;
+    }
+
+    /// A carrier whose calls note the event and wait here.
+    pub(crate) fn carrier(&self) -> Carrier {
+        let gate = self.clone();
+        Carrier::with(move |event| {
+            let gate = gate.clone();
+            async move {
+                gate.pass(event.event_id).await;
+                Act::Answer("sent".to_owned())
+            }
+        })
     }
 
     /// Lets all pass from now on.

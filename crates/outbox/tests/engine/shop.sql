@@ -18,6 +18,14 @@ create table shop.handled (
     id       bigint not null
 );
 
+-- How often a statement was tried, whatever came of it: a sequence is not rolled back.
+create sequence shop.tries;
+create function shop.count_try() returns trigger language plpgsql as $$
+begin
+    perform nextval('shop.tries');
+    return null;
+end $$;
+
 -- What is sent to a carrier: the intent, and its answer.
 create table shop.parcel (
     event_id uuid primary key,
