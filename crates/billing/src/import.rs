@@ -101,6 +101,13 @@ pub enum ImportError {
     /// Not even a header.
     #[error("{} is empty: it should begin with a line of column names", .0.display())]
     Empty(PathBuf),
+    /// Line 1 does not end, or holds carriage returns.
+    #[error(
+        "{}, line 1: no line feed ends it, as in a file whose lines end with a carriage return \
+         alone: save the file with line ends of Unix or Windows",
+        .0.display()
+    )]
+    Lines(PathBuf),
     /// The header lacks columns.
     #[error("{} has no column {}: is it a FOCUS 1.0 file?", .0.display(), .1.join(", "))]
     MissingColumns(PathBuf, Vec<&'static str>),

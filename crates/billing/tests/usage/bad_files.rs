@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use billing::import::{BadRow, OnBadRow};
+use tempfile::NamedTempFile;
 
 use super::world::{World, bytes, file, header, row};
 
@@ -200,12 +201,74 @@ async fn a_row_of_another_length_is_a_bad_row() {
 #[tokio::test]
 async fn a_quote_that_is_never_closed_does_not_take_the_file_into_memory() {
     let world = World::new().await;
-    let endless = (0..60_000).map(|_| row("Id=3 SubAccountName=a-name-of-some-length"));
-    let open = row("Id=2").replacen("acme", "\"acme", 1);
-    let lines = bytes([header(), row("Id=1"), open].into_iter().chain(endless));
-
-    let refusal = refusal(&world, lines.path()).await;
+    let refusal = refusal(&world, quoted_for_ever().path()).await;
 
     let told = "line 3: is longer than 4 MiB: is there a quote that is never closed?";
     assert_eq!(refusal, told);
+}
+
+#[tokio::test]
+async fn a_row_that_is_too_long_can_be_left_out_and_those_after_it_are_read() {
+    let world = World::new().await;
+
+    let summary = world.import(quoted_for_ever().path(), OnBadRow::Skip).await;
+
+    let summary = summary.unwrap();
+    assert_eq!((summary.rows, summary.skipped), (ENDLESS as u64 + 2, 1));
+    assert_eq!(
+        summary.bad_rows[0].to_string(),
+        "line 3: is longer than 4 MiB: is there a quote that is never closed?"
+    );
+}
+
+#[tokio::test]
+async fn a_quote_that_is_never_closed_costs_its_own_line_alone() {
+    let world = World::new().await;
+    let open = row("Id=2").replacen("acme", "\"acme", 1);
+    let bad = row("Id=4 BilledCost=abc");
+    let lines = [header(), row("Id=1"), String::new(), open, row("Id=3"), bad];
+
+    let skipped = skipped(&world, bytes(lines).path()).await;
+
+    let told = [
+        "line 4: has 2 fields where the header has 13",
+        r#"line 6, column BilledCost: "abc" is not a number"#,
+    ];
+    assert_eq!(skipped, told);
+    assert_eq!(world.count("billing.usage_event").await, 2);
+}
+
+#[tokio::test]
+async fn lines_that_end_with_a_carriage_return_alone_are_refused() {
+    let world = World::new().await;
+    let told = "line 1: no line feed ends it, as in a file whose lines end with a carriage return \
+                alone: save the file with line ends of Unix or Windows";
+    let (short, long) = ([row("Id=1")].to_vec(), vec![row("Id=1"); ENDLESS]);
+    for (rows, last) in [(short, ""), (long, ",Other")] {
+        let lines = [&[header() + last], &*rows].concat().join("\r");
+
+        let refusal = refusal(&world, bytes([lines]).path()).await;
+
+        assert!(refusal.ends_with(told), "{refusal}");
+    }
+}
+
+#[tokio::test]
+async fn lines_may_end_as_on_windows() {
+    let world = World::new().await;
+    let lines = [header(), row("Id=1"), row("Id=2"), String::new()].join("\r\n");
+
+    let summary = world.import(bytes([lines]).path(), OnBadRow::Stop).await;
+
+    assert_eq!(summary.unwrap().new, 2);
+}
+
+/// More rows than fit into 4 MiB.
+const ENDLESS: usize = 60_000;
+
+/// A row with a quote too many, the second of so many.
+fn quoted_for_ever() -> NamedTempFile {
+    let endless = (0..ENDLESS).map(|_| row("Id=3 SubAccountName=a-name-of-some-length"));
+    let open = row("Id=2").replacen("acme", "\"acme", 1);
+    bytes([header(), row("Id=1"), open].into_iter().chain(endless))
 }

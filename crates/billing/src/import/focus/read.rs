@@ -5,11 +5,11 @@
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use csv::{ByteRecord, Reader, ReaderBuilder, Terminator};
+use csv::{ByteRecord, Position, Reader, ReaderBuilder, Terminator};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::task::JoinHandle;
 
@@ -97,6 +97,8 @@ struct Rows {
     record: ByteRecord,
     layout: Layout,
     meter: Rc<Meter>,
+    /// Where the row began that was no whole one.
+    torn_at: Option<Position>,
     bytes_total: u64,
 }
 
@@ -123,9 +125,7 @@ impl Rows {
             .flexible(true)
             .terminator(Terminator::Any(b'\n'))
             .from_reader(bounded);
-        let header = reader
-            .byte_headers()
-            .map_err(|err| unreadable(cause(err)))?;
+        let header = reader.byte_headers().map_err(|err| no_header(err, path))?;
         let layout = layout(header, path)?;
         let (path, record, bytes_total) = (path.to_owned(), ByteRecord::new(), about.len());
         Ok(Self {
@@ -134,6 +134,7 @@ impl Rows {
             record,
             layout,
             meter,
+            torn_at: None,
             bytes_total,
         })
     }
@@ -148,10 +149,13 @@ impl Rows {
             match self.row()? {
                 None => break,
                 Some(Ok(row)) => chunk.rows.push(row),
-                Some(Err(bad)) => match on_bad_row {
-                    OnBadRow::Stop => return Err(ImportError::BadRow(bad)),
-                    OnBadRow::Skip => chunk.bad_rows.push(bad),
-                },
+                Some(Err(bad)) => {
+                    let bad = self.resume_after(bad)?;
+                    match on_bad_row {
+                        OnBadRow::Stop => return Err(ImportError::BadRow(bad)),
+                        OnBadRow::Skip => chunk.bad_rows.push(bad),
+                    }
+                }
             }
         }
         chunk.bytes = self.reader.position().byte();
@@ -166,11 +170,52 @@ impl Rows {
                 Ok(false) => return Ok(None),
                 Ok(true) if self.is_blank() => {}
                 Ok(true) => {
-                    return Ok(Some(Row::parse(&self.record, self.line(), &self.layout)));
+                    let row = Row::parse(&self.record, self.line(), &self.layout);
+                    let is_torn = matches!(&row, Err(bad) if bad.column.is_none());
+                    self.torn_at = Some(at).filter(|_| is_torn && self.spans_lines());
+                    return Ok(Some(row));
                 }
-                Err(err) => return Err(self.broken(at.line(), cause(err))),
+                Err(err) => {
+                    let bad = self.too_long(at.line(), cause(err))?;
+                    self.torn_at = Some(at);
+                    return Ok(Some(Err(bad)));
+                }
             }
         }
+    }
+
+    /// Reads on after the first line of a row that was no whole one, and corrects which line it is.
+    ///
+    /// A quote too many makes one row of all lines up to the next quote, or to the end of the file:
+    /// the line with the quote is bad, and those after it must not be left out unseen.
+    fn resume_after(&mut self, mut bad: BadRow) -> Result<BadRow, ImportError> {
+        let Some(mut at) = self.torn_at.take() else {
+            return Ok(bad);
+        };
+        let mut file = BufReader::new(&self.reader.get_ref().file);
+        if file.seek(SeekFrom::Start(at.byte())).is_err() {
+            // A pipe: there is no way back.
+            return Err(ImportError::BadRow(bad));
+        }
+        loop {
+            bad.line = at.line();
+            let length = file
+                .skip_until(b'\n')
+                .map_err(|err| ImportError::Read(self.path.clone(), err))?;
+            at.set_byte(at.byte() + length as u64);
+            at.set_line(at.line() + 1);
+            // The row may stand below empty lines, which the reader passed over.
+            if length != 1 {
+                break;
+            }
+        }
+        let sought = self.reader.seek_raw(SeekFrom::Start(at.byte()), at);
+        sought.map_err(|err| ImportError::Read(self.path.clone(), cause(err)))?;
+        Ok(bad)
+    }
+
+    fn spans_lines(&self) -> bool {
+        self.record.as_slice().contains(&b'\n')
     }
 
     /// A line with nothing but a carriage return; the reader itself passes over empty ones.
@@ -193,16 +238,26 @@ impl Rows {
         end.line() - within as u64 - u64::from(is_terminated)
     }
 
-    fn broken(&self, line: u64, err: io::Error) -> ImportError {
+    fn too_long(&self, line: u64, err: io::Error) -> Result<BadRow, ImportError> {
         if err.kind() != io::ErrorKind::FileTooLarge {
-            return ImportError::Read(self.path.clone(), err);
+            return Err(ImportError::Read(self.path.clone(), err));
         }
         let problem = "is longer than 4 MiB: is there a quote that is never closed?".to_owned();
-        ImportError::BadRow(BadRow {
+        Ok(BadRow {
             line,
             column: None,
             problem,
         })
+    }
+}
+
+/// Why there is no header.
+fn no_header(err: csv::Error, path: &Path) -> ImportError {
+    let err = cause(err);
+    if err.kind() == io::ErrorKind::FileTooLarge {
+        ImportError::Lines(path.to_owned())
+    } else {
+        ImportError::Read(path.to_owned(), err)
     }
 }
 
@@ -217,6 +272,9 @@ fn cause(err: csv::Error) -> io::Error {
 fn layout(header: &ByteRecord, path: &Path) -> Result<Layout, ImportError> {
     if header.is_empty() {
         return Err(ImportError::Empty(path.to_owned()));
+    }
+    if header.iter().any(|name| name.trim_ascii().contains(&b'\r')) {
+        return Err(ImportError::Lines(path.to_owned()));
     }
     Layout::of(header).map_err(|problem| match problem {
         HeaderProblem::Missing(names) => ImportError::MissingColumns(path.to_owned(), names),
@@ -251,5 +309,13 @@ impl Read for Bounded {
             self.meter.last.set(*last);
         }
         Ok(read)
+    }
+}
+
+impl Seek for Bounded {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = self.file.seek(to)?;
+        self.meter.taken.set(at);
+        Ok(at)
     }
 }
