@@ -13,6 +13,10 @@ use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, PgPool};
 
+mod told;
+
+pub use told::told;
+
 /// Two lanes of each consumer, their deliveries, the relay and a command run side by side; beyond
 /// that connections cost the server more than they bring.
 const CONNECTIONS: u32 = 16;
@@ -56,6 +60,22 @@ pub enum SiteError {
         /// Why.
         source: MigrateError,
     },
+    /// Another version of the program made the schemas.
+    #[error(
+        "{database} was made by another version of this program: migration {migration} of the \
+         schema `{schema}` {differs}. Run the version that migrated it last, restore a backup of \
+         this version's, or use another database"
+    )]
+    OtherVersion {
+        /// Which, without the password.
+        database: String,
+        /// The schema with the migration.
+        schema: &'static str,
+        /// Its number.
+        migration: i64,
+        /// How it differs from ours.
+        differs: &'static str,
+    },
     /// The server cannot keep the promises.
     #[error("{database} must not be used")]
     Unsafe {
@@ -64,6 +84,14 @@ pub enum SiteError {
         /// Why.
         source: GuardError,
     },
+}
+
+impl SiteError {
+    /// Whether the caller said something that cannot be read, as opposed to trouble on the way.
+    #[must_use]
+    pub fn is_bad_input(&self) -> bool {
+        matches!(self, Self::Url(_))
+    }
 }
 
 /// An open site.
@@ -188,19 +216,34 @@ async fn connect(options: PgConnectOptions) -> Result<PgPool, sqlx::Error> {
 
 /// The guard comes second: it looks at what the migrations made.
 async fn prepare(pool: &PgPool, database: &str) -> Result<(), SiteError> {
-    let database = || database.to_owned();
-    billing::migrate(pool)
-        .await
-        .map_err(|source| SiteError::Migrate {
-            database: database(),
-            source,
-        })?;
+    if let Err(source) = billing::migrate(pool).await {
+        return Err(unmigrated(pool, database.to_owned(), source).await);
+    }
     outbox::refuse_unsafe_server(pool)
         .await
         .map_err(|source| SiteError::Unsafe {
-            database: database(),
+            database: database.to_owned(),
             source,
         })
+}
+
+async fn unmigrated(pool: &PgPool, database: String, source: MigrateError) -> SiteError {
+    let (migration, differs) = match source {
+        MigrateError::VersionMismatch(number) => (number, "is not the same as here"),
+        MigrateError::VersionMissing(number) => (number, "is unknown here"),
+        source => return SiteError::Migrate { database, source },
+    };
+    // Each schema counts for itself, and the error does not say which one it is about.
+    let schema = match outbox::migrate(pool).await {
+        Ok(()) => "billing",
+        Err(_) => "outbox",
+    };
+    SiteError::OtherVersion {
+        database,
+        schema,
+        migration,
+        differs,
+    }
 }
 
 fn described(options: &PgConnectOptions, is_private: bool) -> String {
@@ -233,32 +276,41 @@ mod tests {
         );
     }
 
-    #[tokio::test]
-    async fn a_url_that_cannot_be_read_is_the_callers_mistake() {
-        let database_url = Some("not a url".to_owned());
+    async fn refusal(url: &str) -> SiteError {
         let config = SiteConfig {
-            database_url,
+            database_url: Some(url.to_owned()),
             data_dir: PathBuf::from("."),
         };
+        Site::open(config).await.unwrap_err()
+    }
 
-        let error = Site::open(config).await.unwrap_err();
+    #[tokio::test]
+    async fn a_url_that_cannot_be_read_is_the_callers_mistake() {
+        for url in ["not a url", "postgres://localhost:port/books"] {
+            let error = refusal(url).await;
 
-        assert!(matches!(error, SiteError::Url(_)));
+            assert!(error.is_bad_input(), "{error:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_url_without_its_scheme_is_refused_and_its_password_is_not_told() {
+        let url = "me:secret@localhost:1/books";
+
+        let naive = PgConnectOptions::from_str(url).unwrap();
+        let error = refusal(url).await;
+
+        assert!(described(&naive, false).contains("secret"), "{naive:?}");
+        assert!(error.is_bad_input());
+        assert!(!format!("{error} {error:?}").contains("secret"));
     }
 
     #[tokio::test]
     async fn a_server_that_refuses_is_told_at_once_and_by_name() {
-        let database_url = Some("postgres://me:secret@localhost:1/books".to_owned());
-        let data_dir = PathBuf::from(".");
-
-        let error = Site::open(SiteConfig {
-            database_url,
-            data_dir,
-        })
-        .await
-        .unwrap_err();
+        let error = refusal("postgres://me:secret@localhost:1/books").await;
 
         assert!(matches!(error, SiteError::Connect { .. }));
+        assert!(!error.is_bad_input());
         assert!(error.to_string().contains("database books at localhost:1"));
         assert!(!format!("{error:?}").contains("secret"));
     }
