@@ -5,6 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use sqlx::Connection as _;
+
 use crate::scene::{Neighbour, Scene, ask, tell, until};
 
 #[tokio::test]
@@ -53,6 +55,26 @@ async fn a_killed_server_comes_back_with_all_that_was_committed() {
     next.stop().unwrap();
     assert!(scene.server().is_some());
     holder.stop().unwrap();
+    assert!(scene.server().is_none());
+}
+
+#[tokio::test]
+async fn who_joins_makes_the_database_that_a_killed_starter_did_not() {
+    let scene = Scene::new();
+    let starter = scene.start();
+    tell(&starter.url_of("postgres"), "drop database billing").await;
+
+    // The control: who sees the mark believes it.
+    let naive = scene.start();
+    let refused = sqlx::PgConnection::connect(&naive.url()).await;
+    fs::remove_file(scene.data_dir.join("postgres.ready")).unwrap();
+    let next = scene.start();
+
+    assert!(refused.unwrap_err().to_string().contains("does not exist"));
+    assert_eq!(ask(&next.url(), "select 'here'").await, "here");
+    for holder in [naive, next, starter] {
+        holder.stop().unwrap();
+    }
     assert!(scene.server().is_none());
 }
 
