@@ -47,7 +47,9 @@ pub(crate) struct SiteArgs {
         hide_env_values = true
     )]
     pub(crate) database_url: Option<String>,
-    /// Print one JSON object as the last line of stdout, and nothing else there
+    /// Print one JSON object as the last line of stdout, and nothing else there.
+    /// Its figures are of the month; `seconds` of this run; `events` counts what was appended to
+    /// the log, published and handled while this run went on, by whomever
     #[arg(long, global = true)]
     pub(crate) json: bool,
 }
@@ -112,7 +114,8 @@ pub(crate) enum Format {
 pub(crate) enum BadRow {
     /// Name it and stop; rows before it stay imported, and a second run goes on
     Stop,
-    /// List it, count it and go on
+    /// List it, count it and go on. Where a row is longer than 4 MiB or a quote is not closed, its
+    /// first line is the bad row
     Skip,
 }
 

@@ -7,7 +7,7 @@ use billing::month_close::{self, Closed, Options, RunError, StartError, State};
 use billing::report;
 use billing_workers::WorkersConfig;
 use billing_workers::site::Site;
-use chrono::{DateTime, Months, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Months, NaiveDate, NaiveTime, SecondsFormat, Utc};
 use outbox::{Mark, Origin, Since};
 
 use crate::args::Cli;
@@ -20,6 +20,7 @@ use crate::{BadInput, Verdict, checks, import, report as report_file};
 pub(crate) async fn run(site: &Site, cli: &Cli) -> Result<Verdict> {
     let began = Instant::now();
     eprintln!("database  {}", site.database());
+    refuse_future(cli.close.as_of)?;
     let mut summary = if cli.close.dry_run {
         dry(site, cli).await?
     } else {
@@ -130,12 +131,25 @@ async fn which_month(site: &Site, period: Option<NaiveDate>) -> Result<NaiveDate
         .ok_or_else(nothing_to_bill)
 }
 
+/// Before anything is imported: nobody knows yet what the figures of a later instant are.
+fn refuse_future(as_of: Option<DateTime<Utc>>) -> Result<()> {
+    let now = outbox::clock::now();
+    if as_of.is_some_and(|as_of| as_of > now) {
+        let now = written(now);
+        let text =
+            format!("--as-of is in the future: name an instant that has passed by now, {now}");
+        return Err(BadInput(text).into());
+    }
+    Ok(())
+}
+
 /// Figures of an instant before the month's end would leave out a part of it.
 fn refuse_early(as_of: Option<DateTime<Utc>>, month: NaiveDate) -> Result<()> {
     let end = end_of(month);
     if as_of.is_some_and(|as_of| as_of < end) {
         let month = month.format("%Y-%m");
-        let text = format!("--as-of is before the end of {month}: name {end:?} or later");
+        let end = written(end);
+        let text = format!("--as-of is before the end of {month}: name {end} or later");
         return Err(BadInput(text).into());
     }
     Ok(())
@@ -198,6 +212,10 @@ fn end_of(month: NaiveDate) -> DateTime<Utc> {
     next.and_time(NaiveTime::MIN).and_utc()
 }
 
+fn written(instant: DateTime<Utc>) -> String {
+    instant.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
 fn outcome(closed: &Closed) -> String {
     let done = &closed.done;
     format!(
@@ -220,6 +238,13 @@ fn origin() -> Origin {
 /// A month that cannot be closed was the caller's mistake.
 fn blame(error: RunError) -> anyhow::Error {
     match error {
+        RunError::Start(StartError::NothingThere(month))
+            if end_of(month) > outbox::clock::now() =>
+        {
+            let (month, end) = (month.format("%Y-%m"), written(end_of(month)));
+            let text = format!("{month} has not ended: close it after {end}");
+            BadInput(text).into()
+        }
         RunError::Start(error @ (StartError::NothingThere(_) | StartError::NotOver { .. })) => {
             BadInput(error.to_string()).into()
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use billing::import::{ImportError, ImportOptions, ImportSummary, OnBadRow, Progress, focus};
+use billing_workers::site;
 use chrono::{DateTime, Utc};
 use outbox::{Origin, Outbox, UnitOfWork};
 
@@ -124,11 +125,12 @@ fn blame(source: &Source, error: ImportError) -> anyhow::Error {
         ImportError::Read(..)
             | ImportError::Directory(_)
             | ImportError::Empty(_)
+            | ImportError::Lines(_)
             | ImportError::MissingColumns(..)
             | ImportError::RepeatedColumn(..)
     );
     if is_input {
-        let text = format!("{:#}", anyhow::Error::new(error));
+        let text = site::told(&error);
         return BadInput(text).into();
     }
     anyhow::Error::new(error).context("the import stopped; run again to go on")
@@ -149,6 +151,9 @@ fn outcome(source: &Source, summary: &ImportSummary) -> String {
         Source::Named(path) => path.display().to_string(),
         Source::Sample(_) => "the sample".to_owned(),
     };
+    if summary.rows == 0 {
+        return format!("{what}: a line of column names, and no rows below it");
+    }
     let skipped = match summary.skipped {
         0 => String::new(),
         n => format!(", {n} skipped"),

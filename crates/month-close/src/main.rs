@@ -14,7 +14,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use billing_workers::site::{Site, SiteConfig};
+use billing_workers::site::{self, Site, SiteConfig, SiteError};
 use clap::Parser;
 use tokio::signal::ctrl_c;
 use tokio::signal::unix::{SignalKind, signal};
@@ -54,8 +54,8 @@ async fn main() -> ExitCode {
             Ok(Verdict::Violated) => ExitCode::from(1),
             Ok(Verdict::Exceptions) => ExitCode::from(3),
             Err(error) => {
-                eprintln!("error: {error:#}");
-                ExitCode::from(if error.is::<BadInput>() { 2 } else { 1 })
+                eprintln!("error: {}", site::told(error.as_ref()));
+                ExitCode::from(if is_bad_input(&error) { 2 } else { 1 })
             }
         },
         signal = stop_signal() => {
@@ -63,6 +63,10 @@ async fn main() -> ExitCode {
             ExitCode::from(128 + signal)
         }
     }
+}
+
+fn is_bad_input(error: &anyhow::Error) -> bool {
+    error.is::<BadInput>() || error.downcast_ref().is_some_and(SiteError::is_bad_input)
 }
 
 /// The number of the signal that asks us to stop: 2 from the keyboard, 15 from a supervisor.

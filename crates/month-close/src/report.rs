@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use billing::report;
+use billing::{month_close, report};
 use billing_workers::site::Site;
 use chrono::NaiveDate;
 use serde_json::json;
@@ -14,12 +14,15 @@ use crate::{BadInput, Verdict};
 pub(crate) async fn run(site: &Site, period: Option<NaiveDate>, json: bool) -> Result<Verdict> {
     let month = match period {
         Some(month) => month,
-        None => billing::month_close::last_month(site.pool())
-            .await?
-            .ok_or_else(|| {
-                BadInput("no month was closed yet: run `just month-close` first".to_owned())
-            })?,
+        None => month_close::last_month(site.pool()).await?.ok_or_else(|| {
+            BadInput("no month was closed yet: run `just month-close` first".to_owned())
+        })?,
     };
+    if month_close::figures(site.pool(), month).await?.accounts == 0 {
+        let month = month.format("%Y-%m");
+        let text = format!("there is no {month} in the books: no account was ever used in it");
+        return Err(BadInput(text).into());
+    }
     let figures = report::of_month(site.pool(), month)
         .await
         .context("the report failed")?;

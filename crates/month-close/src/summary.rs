@@ -36,6 +36,7 @@ pub(crate) struct Summary {
     pub(crate) was_closed: bool,
     pub(crate) dry: bool,
     pub(crate) table: Vec<report::Figures>,
+    /// Whoever appended, published and handled them, from the run's begin to its end.
     pub(crate) events: Since,
     pub(crate) rest: Rest,
     pub(crate) times: Times,
@@ -148,7 +149,8 @@ impl Summary {
         self.events.handled - self.rest.dead.min(self.events.handled)
     }
 
-    /// For machines: figures describe the month, `seconds` and `events` this run.
+    /// For machines: figures describe the month, `seconds` this run, and `events` what happened in
+    /// the log while it went on: two runs at once count each other's, too.
     pub(crate) fn json(&self) -> Value {
         let Figures {
             accounts,
