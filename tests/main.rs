@@ -9,6 +9,7 @@ mod scene;
 
 mod checks;
 mod crash;
+mod database;
 mod disk;
 mod dry_run;
 mod exceptions;

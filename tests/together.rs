@@ -84,3 +84,33 @@ async fn expect_once(scene: &Scene) {
     assert_eq!(scene.handled().await, 2 * ACCOUNTS);
     assert_eq!(scene.documents().len(), usize::try_from(ACCOUNTS).unwrap());
 }
+
+/// What a close would do that came to a period as if nobody had billed it.
+async fn close_again(scene: &Scene) -> i64 {
+    scene
+        .sql("update billing.period set state = 'open', run_id = null where month = '2024-09-01'")
+        .await;
+    scene.month_close("--period 2024-09").run().await;
+    scene.count("select count(*) from billing.invoice").await
+}
+
+#[tokio::test]
+async fn a_period_that_is_billed_is_not_billed_again_whatever_its_row_says() {
+    let scene = Scene::open().await;
+    let usage = scene.usage(
+        "usage.csv",
+        &[Charge::new((1, "2024-09"), "acme", ("vm", "1"), 2)],
+    );
+    scene.close(&format!("--usage {usage}")).await;
+
+    assert_eq!(close_again(&scene).await, 1);
+
+    scene
+        .sql("drop index billing.invoice_once_per_period")
+        .await;
+    assert_eq!(
+        close_again(&scene).await,
+        2,
+        "nothing else stood in its way"
+    );
+}
