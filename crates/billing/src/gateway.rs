@@ -56,7 +56,8 @@ pub enum CallError {
     /// The gateway cannot have seen it: no connection came to be. The same call may be made again.
     #[error("the gateway cannot be reached: {0}")]
     NotSent(String),
-    /// The gateway said that it did nothing and wants to be asked later.
+    /// The gateway said that it did nothing, for no reason of this payment's: it wants to be asked
+    /// later, or does not let us in.
     #[error("the gateway is busy: {error}")]
     Busy {
         /// What it said.
@@ -67,6 +68,9 @@ pub enum CallError {
     /// It may have happened or not: no answer came, or none that says.
     #[error("the outcome is unknown: {0}")]
     Unknown(String),
+    /// The key was burnt before: nothing happened, and nothing ever will.
+    #[error("the payment was cancelled before it was made")]
+    Cancelled,
     /// The gateway does not understand us; asking again cannot help.
     #[error("the gateway refused the request: {0}")]
     Refused(String),
@@ -123,7 +127,8 @@ pub trait Gateway: Send + Sync + 'static {
     /// How long after the first call the same key is safe: well below what the gateway promises.
     fn key_lifetime(&self) -> Duration;
 
-    /// Makes a charge. The same payment again gives the first verdict again.
+    /// Makes a charge. The same payment again gives the first verdict again, for as long as
+    /// [`Self::key_lifetime`] says; after that it may be charged anew.
     fn charge<'a>(&'a self, charge: &'a Charge) -> BoxFuture<'a, Result<Verdict, CallError>>;
 
     /// Asks what became of a payment. Nothing found proves nothing: it may still be on its way.

@@ -1,9 +1,12 @@
 //! Answers: what a request is told, as the bytes that the books keep and repeat.
 
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
+
+/// What callers are told to wait for when there is no time for them.
+const RETRY_AFTER_S: &str = "1";
 
 /// A status and a body of JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +25,14 @@ impl Answer {
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
         let json = [(header::CONTENT_TYPE, "application/json")];
-        (self.status, json, self.body).into_response()
+        let mut response = (self.status, json, self.body).into_response();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            let retry_after = HeaderValue::from_static(RETRY_AFTER_S);
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, retry_after);
+        }
+        response
     }
 }
 

@@ -14,6 +14,9 @@
 //! The same key with the same body is given the first answer again, byte for byte; with another
 //! body, 409 `key_reused`. Two at once need no rule of their own: the books write one after the
 //! other, so that the second is given the answer of the first.
+//!
+//! A gateway that is busy answers 503 `busy` with `Retry-After`, and has done nothing; after any
+//! other answer from 500 upwards the request may have been carried out.
 
 mod read;
 
@@ -162,6 +165,7 @@ impl Gateway {
             | Behaviour::Decline
             | Behaviour::SoftThenOk
             | Behaviour::FailThenOk
+            | Behaviour::BusyThenOk
             | Behaviour::Late(_)
             | Behaviour::DuplicateWebhook
             | Behaviour::WrongAmount

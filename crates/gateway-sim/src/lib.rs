@@ -36,6 +36,6 @@ mod simulator;
 
 pub use books::BooksError;
 pub use folder::FolderError;
-pub use running::Running;
+pub use running::{Address, Running};
 pub use signature::{SIGNATURE_HEADER, SignatureError, TIMESTAMP_HEADER, verify};
 pub use simulator::{GatewaySim, StartError};

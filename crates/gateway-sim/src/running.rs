@@ -37,6 +37,18 @@ pub struct Running {
     thread: Option<JoinHandle<()>>,
 }
 
+/// Where a gateway is at the moment, whoever keeps its books.
+#[derive(Debug, Clone)]
+pub struct Address(watch::Receiver<Place>);
+
+impl Address {
+    /// The address, such as `http://127.0.0.1:40123`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.0.borrow().url.to_string()
+    }
+}
+
 /// Where the gateway is, and whose it is.
 #[derive(Debug, Clone)]
 struct Place {
@@ -62,6 +74,12 @@ impl Running {
     #[must_use]
     pub fn url(&self) -> String {
         self.place.borrow().url.to_string()
+    }
+
+    /// Where to reach it, for those who ask again for each request.
+    #[must_use]
+    pub fn address(&self) -> Address {
+        Address(self.place.clone())
     }
 
     /// Whether this program keeps the books now.

@@ -21,6 +21,8 @@ enum Verdict {
     },
     /// The gateway fails before it asks.
     Broken,
+    /// The gateway has no time, and says so before it does anything.
+    Busy,
 }
 
 /// Charges a card, or repeats what was answered to the key.
@@ -34,6 +36,7 @@ pub(super) fn charge(page: &Page<'_>, order: &Keyed<ChargeRequest>) -> rusqlite:
         Verdict::Captured { amount_minor } => captured(page, &order.request, amount_minor)?,
         Verdict::Declined { code, soft } => declined(page, &order.request, code, soft)?,
         Verdict::Broken => return Ok(broken()),
+        Verdict::Busy => return Ok(busy()),
     };
     let status = match behaviour {
         Behaviour::UnknownCard => StatusCode::PAYMENT_REQUIRED,
@@ -74,12 +77,14 @@ fn decide(
             declined("insufficient_funds", true)
         }
         Behaviour::FailThenOk if key::is_first_time(page, "key", &order.key)? => Verdict::Broken,
+        Behaviour::BusyThenOk if key::is_first_time(page, "key", &order.key)? => Verdict::Busy,
         Behaviour::WrongAmount => Verdict::Captured {
             amount_minor: asked - asked / 2,
         },
         Behaviour::Approve
         | Behaviour::SoftThenOk
         | Behaviour::FailThenOk
+        | Behaviour::BusyThenOk
         | Behaviour::TimeoutCharged(_)
         | Behaviour::Slow(_)
         | Behaviour::Late(_)
@@ -169,6 +174,11 @@ fn record(
 fn broken() -> Written {
     let message = "The gateway failed on purpose before it charged; send the same key again.";
     Written::refused(StatusCode::INTERNAL_SERVER_ERROR, "injected", message)
+}
+
+fn busy() -> Written {
+    let message = "The gateway is busy and did nothing; send the same key again a little later.";
+    Written::refused(StatusCode::SERVICE_UNAVAILABLE, "busy", message)
 }
 
 /// A charge as `lookup` selects it.

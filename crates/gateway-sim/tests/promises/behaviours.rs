@@ -107,6 +107,20 @@ async fn a_failure_before_charging_charges_nothing_until_the_key_comes_again() {
 }
 
 #[tokio::test]
+async fn a_busy_gateway_says_that_it_did_nothing() {
+    let scene = gateway().await;
+
+    let first = scene.caller.charge("a-1", "tok_busy_then_ok").await;
+    let between = scene.caller.charges_of("a-1").await;
+    let second = scene.caller.charge("a-1", "tok_busy_then_ok").await;
+
+    assert_eq!(first.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(first.json()["error"]["code"], "busy");
+    assert!(between.is_empty());
+    assert_eq!(second.json()["status"], "captured");
+}
+
+#[tokio::test]
 async fn a_slow_answer_comes_after_its_time_and_the_charge_before() {
     let scene = gateway().await;
     let slow = scene.caller.clone();

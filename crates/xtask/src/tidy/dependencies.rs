@@ -17,6 +17,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("reqwest", &["billing-workers"]),
     ("axum", &["billing-api", "gateway-sim"]),
     ("hyper", &["billing-api", "billing-workers", "gateway-sim"]),
+    ("hyper-rustls", &["billing-workers"]),
     (
         "hyper-util",
         &["billing-api", "billing-workers", "gateway-sim"],
@@ -65,9 +66,12 @@ fn refusal(owner: &str, dependency: &Value) -> Option<String> {
         "testkit" => name != "xtask",
         "outbox" | "local-postgres" => for_tests && matches!(name, "local-postgres" | "testkit"),
         "billing" => name == "outbox" || (for_tests && name == "testkit"),
+        // The simulator is the gateway of a site that has none configured.
         "billing-workers" => {
-            matches!(name, "outbox" | "billing" | "local-postgres")
-                || (for_tests && name == "testkit")
+            matches!(
+                name,
+                "outbox" | "billing" | "local-postgres" | "gateway-sim"
+            ) || (for_tests && name == "testkit")
         }
         // It must build while the queries of the others do not: it is what repairs them.
         "xtask" => name == "local-postgres",
@@ -122,6 +126,8 @@ mod tests {
 
         assert!(!refused("billing", "outbox", None, true));
         assert!(!refused("billing-api", "billing-workers", None, true));
+        assert!(!refused("billing-workers", "gateway-sim", None, true));
+        assert!(refused("billing", "gateway-sim", None, true));
         assert!(!refused("xtask", "local-postgres", None, true));
     }
 
