@@ -28,7 +28,7 @@ where digest is distinct from sha256(convert_to(
         (extract(epoch from start_at) * 1000000)::bigint,
         (extract(epoch from end_at) * 1000000)::bigint,
         (extract(epoch from as_of) * 1000000)::bigint,
-        currency, lines, subtotal_minor, tax_minor, total_minor,
+        currency, lines, subtotal_minor, tax_minor, total_minor, credit_minor,
         (extract(epoch from finalized_at) * 1000000)::bigint
     ) || coalesce(line.text, ''),
     'UTF8'

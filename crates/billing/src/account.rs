@@ -3,19 +3,19 @@
 //! An account is known outside by its external id. Creating one that exists already changes
 //! nothing, so whoever imports customers may do so twice and beside others.
 //!
-//! Owns `billing.account`. Emits `account.created`.
+//! Owns `billing.account`. Emits `account.created`, `account.changed`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use outbox::{NewEvent, UnitOfWork};
+use outbox::{Locked, NewEvent, UnitOfWork};
 use serde_json::json;
 use sqlx::PgConnection;
 
 use crate::ids::AccountId;
 use crate::money::Currency;
-use crate::text::{self, ID_CHARS_MAX, NOTE_CHARS_MAX, TextProblem};
+use crate::text::{self, EMAIL_CHARS_MAX, ID_CHARS_MAX, NOTE_CHARS_MAX, TextProblem};
 
 mod store;
 
@@ -45,6 +45,8 @@ pub struct Account {
     pub currency: Currency,
     /// Where its months begin and end.
     pub zone: Tz,
+    /// Where its notices go.
+    pub email: Option<String>,
 }
 
 /// Why an account was not created or read.
@@ -59,6 +61,12 @@ pub enum AccountError {
     /// Somebody else has it.
     #[error("there is an account {0:?} already")]
     ExternalIdTaken(String),
+    /// No mail could be sent there.
+    #[error("{0:?} is not an e-mail address, such as billing@example.com")]
+    Email(String),
+    /// No account has this id.
+    #[error("there is no account {0}")]
+    Missing(AccountId),
     /// Not in the IANA database.
     #[error("{0:?} is not a time zone of the IANA database, such as Europe/Budapest")]
     UnknownZone(String),
@@ -153,6 +161,52 @@ pub async fn list(
     Ok(store::list(connection, after, limit).await?)
 }
 
+/// Says where an account's notices go; nowhere with none.
+///
+/// # Errors
+/// [`AccountError::Email`], [`AccountError::Missing`], or the database's.
+pub async fn set_email(
+    tx: &mut UnitOfWork,
+    account: AccountId,
+    email: Option<&str>,
+) -> Result<(), AccountError> {
+    if let Some(email) = email.filter(|email| !is_email(email)) {
+        return Err(AccountError::Email(email.to_owned()));
+    }
+    let locks = lock_all(tx, &[account]).await?;
+    let locked = *locks.get(&account).ok_or(AccountError::Missing(account))?;
+    if store::set_email(tx, account, email).await? {
+        let payload = json!({ "account_id": account, "email": email });
+        tx.append(locked, NewEvent::new("account.changed", 1, payload));
+    }
+    Ok(())
+}
+
+/// Whether mail could be sent there: one `@` with something on both sides, and nothing that could
+/// end a header's line or begin another address.
+fn is_email(text: &str) -> bool {
+    let parts = text.split_once('@');
+    let is_plain = |c: char| c.is_ascii_graphic() && !"<>()[],;:\\\"".contains(c);
+    text::check(text, EMAIL_CHARS_MAX).is_ok()
+        && text.chars().all(is_plain)
+        && parts
+            .is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'))
+}
+
+/// Locks accounts in the order of their ids, so that two who lock several never wait for each
+/// other in a circle. Those that do not exist are missing from the answer.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn lock_all(
+    tx: &mut UnitOfWork,
+    accounts: &[AccountId],
+) -> Result<HashMap<AccountId, Locked>, sqlx::Error> {
+    let locked = store::lock(tx, accounts).await?;
+    let tokens = locked.into_iter().map(|id| (id, tx.locked(id.into())));
+    Ok(tokens.collect())
+}
+
 async fn create_missing(
     tx: &mut UnitOfWork,
     wanted: &[NewAccount],
@@ -226,6 +280,7 @@ fn announce(new: &NewAccount) -> (Account, NewEvent) {
         name: new.name.clone(),
         currency: new.currency,
         zone: new.zone,
+        email: None,
     };
     let payload = json!({
         "account_id": account.account_id,
@@ -235,4 +290,28 @@ fn announce(new: &NewAccount) -> (Account, NewEvent) {
         "zone": account.zone.name(),
     });
     (account, NewEvent::new("account.created", 1, payload))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_email_address_is_one_and_cannot_hide_another() {
+        assert!(is_email("billing@example.com"));
+        assert!(is_email("o'neill+books@sub.example.com"));
+        for wrong in [
+            "",
+            "@",
+            "a@",
+            "@b",
+            "a@b@c",
+            "a b@c",
+            "a@c\r\nBcc: d@e",
+            "a@c,d@e",
+            "<a@c>",
+        ] {
+            assert!(!is_email(wrong), "{wrong:?}");
+        }
+    }
 }

@@ -8,6 +8,7 @@
 
 mod digest;
 mod finalize;
+pub(crate) mod owed;
 mod rate;
 mod store;
 mod summary;
@@ -19,6 +20,8 @@ use crate::ids::{AccountId, InvoiceId, PriceId, RunId};
 use crate::money::{Currency, Money};
 
 pub use finalize::{Closing, FinalizeError, finalize_all};
+pub(crate) use owed::Owed;
+pub use owed::OwedError;
 pub use rate::{RatingError, rate};
 pub use summary::{Filter, ListError, Number, Summary, by_id, by_number, list};
 
@@ -161,13 +164,16 @@ struct Numbered {
     run: RunId,
     as_of: DateTime<Utc>,
     finalized_at: DateTime<Utc>,
+    /// What the account's credit pays at once.
+    credit: Money,
     draft: Draft,
 }
 
 impl Numbered {
-    /// Nothing is due of a total of zero or less, so it is paid when it is finalized.
+    /// Nothing is due of a total of zero or less, nor of one that credit covers: it is paid when it
+    /// is finalized.
     fn state(&self) -> &'static str {
-        if self.draft.total.minor() > 0 {
+        if self.draft.total.minor() > self.credit.minor() {
             "finalized"
         } else {
             "paid"

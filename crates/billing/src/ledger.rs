@@ -28,6 +28,10 @@ pub enum Book {
     Tax,
     /// What gateways hold for the house.
     Cash,
+    /// What came past the gateways: transfers, cheques, cash.
+    Bank,
+    /// What was given away: goodwill, promotions.
+    Allowance,
     /// What will not be collected.
     WriteOff,
     /// Differences of exchange rates.
@@ -44,6 +48,8 @@ impl Book {
             Self::Revenue => "revenue",
             Self::Tax => "tax",
             Self::Cash => "cash",
+            Self::Bank => "bank",
+            Self::Allowance => "allowance",
             Self::WriteOff => "write_off",
             Self::Fx => "fx",
         }

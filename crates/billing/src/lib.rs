@@ -8,9 +8,12 @@
 
 pub mod account;
 pub mod check;
+pub mod credit;
 pub mod document;
+pub mod dunning;
 pub mod gateway;
 pub mod history;
+pub mod hold;
 pub mod ids;
 pub mod import;
 pub mod invoice;
@@ -18,6 +21,8 @@ pub mod ledger;
 mod migrate;
 pub mod money;
 pub mod month_close;
+pub mod payment;
+pub mod payment_method;
 pub mod period;
 pub mod price;
 pub mod report;

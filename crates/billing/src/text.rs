@@ -6,6 +6,9 @@ pub(crate) const ID_CHARS_MAX: usize = 512;
 /// The longest name, unit or description that is kept.
 pub(crate) const NOTE_CHARS_MAX: usize = 500;
 
+/// RFC 5321: a path is at most 256 characters with its angle brackets.
+pub(crate) const EMAIL_CHARS_MAX: usize = 254;
+
 /// Why a text is refused; it completes a sentence that begins with what the text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TextProblem {

@@ -19,7 +19,7 @@ pub(super) async fn find(
         Row,
         r#"
         -- account: find by external ids
-        select account_id, external_id, name, currency, zone
+        select account_id, external_id, name, currency, zone, email
         from billing.account
         where external_id = any($1)
         order by external_id
@@ -39,7 +39,7 @@ pub(super) async fn by_id(
         Row,
         "
         -- account: by id
-        select account_id, external_id, name, currency, zone
+        select account_id, external_id, name, currency, zone, email
         from billing.account
         where account_id = $1
         ",
@@ -61,7 +61,7 @@ pub(super) async fn list(
         Row,
         "
         -- account: list
-        select account_id, external_id, name, currency, zone
+        select account_id, external_id, name, currency, zone, email
         from billing.account
         where account_id > $1
         order by account_id
@@ -81,6 +81,7 @@ struct Row {
     name: String,
     currency: String,
     zone: String,
+    email: Option<String>,
 }
 
 impl TryFrom<Row> for Account {
@@ -93,6 +94,7 @@ impl TryFrom<Row> for Account {
             name: row.name,
             currency: Currency::parse(&row.currency).map_err(unreadable)?,
             zone: row.zone.parse().map_err(unreadable)?,
+            email: row.email,
         })
     }
 }
@@ -169,4 +171,44 @@ pub(super) async fn exists_any(pool: &sqlx::PgPool) -> Result<bool, sqlx::Error>
     )
     .fetch_one(pool)
     .await
+}
+
+pub(super) async fn lock(
+    tx: &mut PgConnection,
+    accounts: &[AccountId],
+) -> Result<Vec<AccountId>, sqlx::Error> {
+    let ids: Vec<Uuid> = accounts.iter().map(|id| Uuid::from(*id)).collect();
+    let locked = sqlx::query_scalar!(
+        "
+        -- account: lock
+        select account_id from billing.account
+        where account_id = any ($1)
+        order by account_id
+        for update
+        ",
+        &ids,
+    )
+    .fetch_all(tx)
+    .await?;
+    Ok(locked.into_iter().map(AccountId::from).collect())
+}
+
+/// False when it was so already.
+pub(super) async fn set_email(
+    tx: &mut PgConnection,
+    account: AccountId,
+    email: Option<&str>,
+) -> Result<bool, sqlx::Error> {
+    let changed = sqlx::query!(
+        "
+        -- account: set e-mail
+        update billing.account set email = $2
+        where account_id = $1 and email is distinct from $2
+        ",
+        Uuid::from(account),
+        email,
+    )
+    .execute(tx)
+    .await?;
+    Ok(changed.rows_affected() == 1)
 }

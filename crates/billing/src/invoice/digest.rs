@@ -49,6 +49,7 @@ fn header(invoice: &Numbered) -> String {
         draft.subtotal.minor().to_string(),
         draft.tax.minor().to_string(),
         draft.total.minor().to_string(),
+        invoice.credit.minor().to_string(),
         micros(invoice.finalized_at),
     ]
     .join("|")
@@ -90,6 +91,7 @@ mod tests {
 
     use super::*;
     use crate::invoice::{Header, Sum, rate};
+    use crate::money::{Currency, Money};
 
     fn id<T: From<Uuid>>(n: u128) -> T {
         Uuid::from_u128(n).into()
@@ -130,6 +132,7 @@ mod tests {
             run: id(5),
             as_of: at("2024-10-01T00:00:00Z"),
             finalized_at: at("2024-10-02T00:00:00.000001Z"),
+            credit: Money::new(25, Currency::parse("USD").unwrap()),
             draft: rate(header, vec![sum]).unwrap(),
         }
     }
@@ -140,7 +143,7 @@ mod tests {
             |00000000-0000-0000-0000-000000000001|0|regular\
             |00000000-0000-0000-0000-000000000005|INV|1|4:4711|12:Žižka & Co\
             |15:Europe/Budapest|2024-09-01|1725141600000000|1727733600000000|1727740800000000\
-            |USD|1|125|0|125|1727827200000001\n\
+            |USD|1|125|0|125|25|1727827200000001\n\
             1|00000000-0000-0000-0000-000000000002|2:vm|13:Small machine|8:per_unit|1:h|0.1\
             |2024-09-01|12.5|1.25|125|3|-9";
         assert_eq!(text(&invoice("Žižka & Co")), expected);

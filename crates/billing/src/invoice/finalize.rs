@@ -1,14 +1,17 @@
 //! Finalizing: drafts become invoices with everything that belongs to them.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, SubsecRound, Utc};
 use outbox::{Locked, NewEvent, UnitOfWork};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::{Draft, Numbered, SERIES, digest, store, written_number};
-use crate::ids::{InvoiceId, RunId};
+use crate::credit::{self, CreditError, Use};
+use crate::ids::{AccountId, InvoiceId, RunId};
 use crate::ledger::{self, Book, NewTransfer, PostError};
-use crate::money::MoneyError;
+use crate::money::{Money, MoneyError};
 
 /// What the invoices of one close have in common.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +30,9 @@ pub enum FinalizeError {
     /// The ledger refused a transfer.
     #[error("could not post the invoices")]
     Post(#[from] PostError),
+    /// The accounts' credit could not be read.
+    #[error("could not use credit")]
+    Credit(#[from] CreditError),
     /// The one amount without a mirror image, -2^63.
     #[error("could not turn the total around")]
     Money(#[from] MoneyError),
@@ -56,7 +62,9 @@ pub async fn finalize_all(
         ..closing
     };
     let ids: Vec<InvoiceId> = drafts.iter().map(|_| InvoiceId::new()).collect();
-    let transfers = transfers(&ids, &drafts)?;
+    let uses = uses(tx, &ids, &drafts).await?;
+    let mut transfers = transfers(&ids, &drafts)?;
+    transfers.extend(uses.iter().map(Use::transfer));
     ledger::post_all(tx, &transfers, closing.now).await?;
 
     let first = store::take_numbers(tx, SERIES, drafts.len()).await?;
@@ -67,12 +75,59 @@ pub async fn finalize_all(
         .zip(first..)
         .map(|((draft, invoice), number)| numbered(closing, draft, invoice, number))
         .collect();
+    let invoices = credited(invoices, &uses);
     store::insert(tx, &invoices, closing).await?;
     store::insert_lines(tx, &invoices).await?;
+    credit::write_uses(tx, &uses, closing.now).await?;
     for (locked, invoice) in locks.into_iter().zip(&invoices) {
         tx.append(locked, finalized(invoice));
     }
     Ok(())
+}
+
+/// What credit pays of each invoice. The accounts are locked, so it is still there when it is used.
+async fn uses(
+    tx: &mut UnitOfWork,
+    ids: &[InvoiceId],
+    drafts: &[(Locked, Draft)],
+) -> Result<Vec<Use>, FinalizeError> {
+    let accounts: Vec<AccountId> = drafts
+        .iter()
+        .filter(|(_, draft)| draft.total.minor() > 0)
+        .map(|(_, draft)| draft.header.account)
+        .collect();
+    let mut credits = credit::balances(tx, &accounts).await?;
+    let mut uses = Vec::new();
+    if credits.is_empty() {
+        return Ok(uses);
+    }
+    for (invoice, (_, draft)) in ids.iter().zip(drafts) {
+        let account = draft.header.account;
+        let Some(credit) = credits.get_mut(&account) else {
+            continue;
+        };
+        if credit.currency() != draft.currency {
+            continue;
+        }
+        let part = credit.minor().min(draft.total.minor()).max(0);
+        if part > 0 {
+            let money = Money::new(part, draft.currency);
+            *credit = credit.sub(money)?;
+            uses.push(Use::new(account, *invoice, money));
+        }
+    }
+    Ok(uses)
+}
+
+fn credited(mut invoices: Vec<Numbered>, uses: &[Use]) -> Vec<Numbered> {
+    let parts: HashMap<InvoiceId, Money> =
+        uses.iter().map(|one| (one.invoice, one.money)).collect();
+    for invoice in &mut invoices {
+        if let Some(part) = parts.get(&invoice.invoice) {
+            invoice.credit = *part;
+        }
+    }
+    invoices
 }
 
 /// What the customer owes is a receivable; what the house owes is the customer's credit.
@@ -113,6 +168,7 @@ fn numbered(closing: Closing, draft: Draft, invoice: InvoiceId, number: i64) -> 
         run,
         as_of,
         finalized_at: now,
+        credit: Money::zero(draft.currency),
         draft,
     }
 }
@@ -129,6 +185,7 @@ fn finalized(invoice: &Numbered) -> NewEvent {
         "tax_minor": draft.tax.minor(),
         "total_minor": draft.total.minor(),
         "total": draft.total.decimal(),
+        "credit_minor": invoice.credit.minor(),
         "lines": draft.lines.len(),
         "state": invoice.state(),
         "month": draft.header.month.format("%Y-%m").to_string(),

@@ -48,6 +48,7 @@ struct Rows {
     subtotal_minor: Vec<i64>,
     tax_minor: Vec<i64>,
     total_minor: Vec<i64>,
+    credit_minor: Vec<i64>,
     digest: Vec<Vec<u8>>,
     announced_by: Vec<Uuid>,
 }
@@ -73,6 +74,7 @@ impl Rows {
         self.subtotal_minor.push(draft.subtotal.minor());
         self.tax_minor.push(draft.tax.minor());
         self.total_minor.push(draft.total.minor());
+        self.credit_minor.push(invoice.credit.minor());
         self.digest.push(invoice.digest().to_vec());
         self.announced_by.push(invoice.event);
     }
@@ -91,20 +93,22 @@ pub(super) async fn insert(
         insert into billing.invoice (
             invoice_id, account_id, period_seq, number, state, external_id, customer_name, zone,
             month, start_at, end_at, currency, lines, subtotal_minor, tax_minor, total_minor,
-            digest, announced_by, kind, run_id, series, as_of, finalized_at, paid_at
+            digest, announced_by, credit_minor, settled_minor, kind, run_id, series, as_of,
+            finalized_at, paid_at
         )
         select invoice_id, account_id, period_seq, number, state, external_id, customer_name, zone,
             month, start_at, end_at, currency, lines, subtotal_minor, tax_minor, total_minor,
-            digest, announced_by, 'regular', $19::uuid, $20::text, $21::timestamptz,
-            $22::timestamptz, case state when 'paid' then $22::timestamptz end
+            digest, announced_by, credit_minor, credit_minor, 'regular', $20::uuid, $21::text,
+            $22::timestamptz, $23::timestamptz, case state when 'paid' then $23::timestamptz end
         from unnest(
             $1::uuid[], $2::uuid[], $3::int[], $4::bigint[], $5::text[], $6::text[], $7::text[],
             $8::text[], $9::date[], $10::timestamptz[], $11::timestamptz[], $12::text[],
-            $13::int[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bytea[], $18::uuid[]
+            $13::int[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bytea[], $18::uuid[],
+            $19::bigint[]
         ) as numbered (
             invoice_id, account_id, period_seq, number, state, external_id, customer_name, zone,
             month, start_at, end_at, currency, lines, subtotal_minor, tax_minor, total_minor,
-            digest, announced_by
+            digest, announced_by, credit_minor
         )
         ",
         &rows.invoice_id,
@@ -125,6 +129,7 @@ pub(super) async fn insert(
         &rows.total_minor,
         &rows.digest,
         &rows.announced_by,
+        &rows.credit_minor,
         Uuid::from(closing.run),
         SERIES,
         closing.as_of,

@@ -1,0 +1,225 @@
+//! Credit: what a customer has in advance, and its use.
+//!
+//! Granted by the house, or left over from a payment that was larger than what was due. It pays
+//! invoices before a card does: when they are finalized, and again when they are to be charged.
+//!
+//! Owns `billing.credit`, `billing.credit_use`. Emits `credit.granted`, `payment.wanted`.
+
+mod store;
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use outbox::{NewEvent, UnitOfWork};
+use serde::Serialize;
+use serde_json::json;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::account;
+use crate::ids::{AccountId, CreditId, InvoiceId};
+use crate::invoice::{Owed, OwedError, owed};
+use crate::ledger::{self, Book, NewTransfer, PostError};
+use crate::money::{Currency, Money, MoneyError};
+use crate::text::{self, NOTE_CHARS_MAX, TextProblem};
+
+/// Credit to be granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewCredit {
+    /// To whom.
+    pub account: AccountId,
+    /// How much; above zero, in the account's currency.
+    pub money: Money,
+    /// Why: one line, at most 500 characters.
+    pub reason: String,
+}
+
+/// Credit that was granted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Credit {
+    /// Its id.
+    pub credit_id: CreditId,
+    /// How much.
+    pub money: Money,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub granted_at: DateTime<Utc>,
+}
+
+/// Why credit was not granted or used.
+#[derive(Debug, thiserror::Error)]
+pub enum CreditError {
+    /// There is no such account.
+    #[error("there is no account {0}")]
+    NoAccount(AccountId),
+    /// Zero or less.
+    #[error("a credit is an amount above zero, not {0}")]
+    Amount(Money),
+    /// Another currency than the account's.
+    #[error("the account is billed in {account}: a credit in {credit} could not pay for anything")]
+    Currency {
+        /// The account's.
+        account: Currency,
+        /// The credit's.
+        credit: Currency,
+    },
+    /// The reason cannot be shown.
+    #[error("the reason {0}")]
+    Reason(TextProblem),
+    /// An amount does not fit.
+    #[error("could not add up credit")]
+    Money(#[from] MoneyError),
+    /// The ledger refused.
+    #[error("could not post the credit")]
+    Post(#[from] PostError),
+    /// The invoices could not be settled.
+    #[error("could not use the credit")]
+    Owed(#[from] OwedError),
+    /// The database refused.
+    #[error("could not read or write credit")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Grants credit. Open invoices are looked at again, since it may pay them.
+///
+/// # Errors
+/// [`CreditError`].
+pub async fn grant(
+    tx: &mut UnitOfWork,
+    new: NewCredit,
+    now: DateTime<Utc>,
+) -> Result<Credit, CreditError> {
+    text::check(&new.reason, NOTE_CHARS_MAX).map_err(CreditError::Reason)?;
+    if new.money.minor() <= 0 {
+        return Err(CreditError::Amount(new.money));
+    }
+    let missing = CreditError::NoAccount(new.account);
+    let locks = account::lock_all(tx, &[new.account]).await?;
+    let locked = *locks.get(&new.account).ok_or(missing)?;
+    let (account, credit) = (
+        store::currency(tx, new.account).await?,
+        new.money.currency(),
+    );
+    let account = Currency::parse(&account)?;
+    if account != credit {
+        return Err(CreditError::Currency { account, credit });
+    }
+    let granted = Credit {
+        credit_id: CreditId::new(),
+        money: new.money,
+        reason: new.reason,
+        granted_at: now,
+    };
+    let event = granted_event(new.account, &granted);
+    store::insert(tx, new.account, &granted, event.event_id).await?;
+    let source = ("credit", Uuid::from(granted.credit_id));
+    let books = (Book::Allowance, Book::CustomerCredit);
+    ledger::post_all(tx, &[transfer(source, books, new.account, new.money)], now).await?;
+    tx.append(locked, event);
+    crate::payment::want_open(tx, locked, "credit was granted").await?;
+    Ok(granted)
+}
+
+fn granted_event(account: AccountId, granted: &Credit) -> NewEvent {
+    let payload = json!({
+        "credit_id": granted.credit_id,
+        "account_id": account,
+        "currency": granted.money.currency(),
+        "amount_minor": granted.money.minor(),
+        "reason": granted.reason,
+    });
+    NewEvent::new("credit.granted", 1, payload)
+}
+
+/// A movement between a customer's book and another.
+pub(crate) fn transfer(
+    (source_kind, source_id): (&'static str, Uuid),
+    (debit, credit): (Book, Book),
+    account: AccountId,
+    money: Money,
+) -> NewTransfer {
+    NewTransfer {
+        source_kind,
+        source_id,
+        debit,
+        credit,
+        account: Some(account),
+        money,
+    }
+}
+
+/// The latest credits of an account, newest first.
+///
+/// # Errors
+/// The database's.
+pub async fn list(
+    connection: &mut PgConnection,
+    account: AccountId,
+    limit: u32,
+) -> Result<Vec<Credit>, CreditError> {
+    store::list(connection, account, limit).await
+}
+
+/// What accounts have in advance in their currencies; those without are missing.
+pub(crate) async fn balances(
+    tx: &mut UnitOfWork,
+    accounts: &[AccountId],
+) -> Result<HashMap<AccountId, Money>, CreditError> {
+    store::balances(tx, accounts).await
+}
+
+/// Part of an invoice that credit pays.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Use {
+    id: Uuid,
+    pub(crate) account: AccountId,
+    pub(crate) invoice: InvoiceId,
+    pub(crate) money: Money,
+}
+
+impl Use {
+    pub(crate) fn new(account: AccountId, invoice: InvoiceId, money: Money) -> Self {
+        Self {
+            id: outbox::ids::new(),
+            account,
+            invoice,
+            money,
+        }
+    }
+
+    /// The movement that it is in the ledger.
+    pub(crate) fn transfer(&self) -> NewTransfer {
+        let books = (Book::CustomerCredit, Book::Receivable);
+        transfer(("credit_use", self.id), books, self.account, self.money)
+    }
+}
+
+/// Uses credit for what is due on invoices. The accounts are locked and their credit suffices.
+pub(crate) async fn use_all(
+    tx: &mut UnitOfWork,
+    parts: &[(&Owed, Money)],
+    now: DateTime<Utc>,
+) -> Result<(), CreditError> {
+    let uses: Vec<Use> = parts
+        .iter()
+        .map(|(owed, money)| Use::new(owed.account, owed.invoice, *money))
+        .collect();
+    write_uses(tx, &uses, now).await?;
+    let transfers: Vec<NewTransfer> = uses.iter().map(Use::transfer).collect();
+    ledger::post_all(tx, &transfers, now).await?;
+    owed::settle_all(tx, parts, "credit", now).await?;
+    Ok(())
+}
+
+/// Writes down the use of credit; the caller posts the transfers.
+pub(crate) async fn write_uses(
+    tx: &mut UnitOfWork,
+    uses: &[Use],
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    if uses.is_empty() {
+        return Ok(());
+    }
+    store::write_uses(tx, uses, now).await
+}

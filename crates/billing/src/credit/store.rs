@@ -1,0 +1,141 @@
+//! The statements of credit.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{Credit, CreditError, Use};
+use crate::ids::AccountId;
+use crate::money::{Currency, Money};
+
+pub(super) async fn currency(
+    tx: &mut PgConnection,
+    account: AccountId,
+) -> Result<String, sqlx::Error> {
+    sqlx::query_scalar!(
+        "
+        -- credit: the account's currency
+        select currency from billing.account where account_id = $1
+        ",
+        Uuid::from(account),
+    )
+    .fetch_one(tx)
+    .await
+}
+
+pub(super) async fn insert(
+    tx: &mut PgConnection,
+    account: AccountId,
+    granted: &Credit,
+    event: Uuid,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "
+        -- credit: grant
+        insert into billing.credit
+            (credit_id, account_id, currency, amount_minor, reason, granted_at, announced_by)
+        values ($1, $2, $3, $4, $5, $6, $7)
+        ",
+        Uuid::from(granted.credit_id),
+        Uuid::from(account),
+        granted.money.currency().code(),
+        granted.money.minor(),
+        granted.reason,
+        granted.granted_at,
+        event,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn list(
+    connection: &mut PgConnection,
+    account: AccountId,
+    limit: u32,
+) -> Result<Vec<Credit>, CreditError> {
+    let rows = sqlx::query!(
+        "
+        -- credit: list
+        select credit_id, currency, amount_minor, reason, granted_at
+        from billing.credit
+        where account_id = $1
+        order by granted_at desc, credit_id desc
+        limit $2
+        ",
+        Uuid::from(account),
+        i64::from(limit),
+    )
+    .fetch_all(connection)
+    .await?;
+    let credits = rows.into_iter().map(|row| {
+        Ok(Credit {
+            credit_id: row.credit_id.into(),
+            money: Money::new(row.amount_minor, Currency::parse(&row.currency)?),
+            reason: row.reason,
+            granted_at: row.granted_at,
+        })
+    });
+    credits.collect()
+}
+
+pub(super) async fn balances(
+    tx: &mut PgConnection,
+    accounts: &[AccountId],
+) -> Result<HashMap<AccountId, Money>, CreditError> {
+    let ids: Vec<Uuid> = accounts.iter().map(|id| Uuid::from(*id)).collect();
+    let rows = sqlx::query!(
+        "
+        -- credit: balances
+        select account_id, account.currency, amount_minor
+        from billing.balance
+        join billing.account using (account_id)
+        where account_id = any ($1) and book = 'customer_credit' and amount_minor > 0
+            and balance.currency = account.currency
+        ",
+        &ids,
+    )
+    .fetch_all(tx)
+    .await?;
+    let balances = rows.into_iter().map(|row| {
+        let money = Money::new(row.amount_minor, Currency::parse(&row.currency)?);
+        Ok((row.account_id.into(), money))
+    });
+    balances.collect()
+}
+
+pub(super) async fn write_uses(
+    tx: &mut PgConnection,
+    uses: &[Use],
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    let ids: Vec<Uuid> = uses.iter().map(|one| one.id).collect();
+    let accounts: Vec<Uuid> = uses.iter().map(|one| one.account.into()).collect();
+    let invoices: Vec<Uuid> = uses.iter().map(|one| one.invoice.into()).collect();
+    let currencies: Vec<String> = uses
+        .iter()
+        .map(|one| one.money.currency().code().to_owned())
+        .collect();
+    let amounts: Vec<i64> = uses.iter().map(|one| one.money.minor()).collect();
+    sqlx::query!(
+        "
+        -- credit: write uses
+        insert into billing.credit_use
+            (credit_use_id, account_id, invoice_id, currency, amount_minor, used_at)
+        select credit_use_id, account_id, invoice_id, currency, amount_minor, $6
+        from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::bigint[])
+            as used (credit_use_id, account_id, invoice_id, currency, amount_minor)
+        ",
+        &ids,
+        &accounts,
+        &invoices,
+        &currencies,
+        &amounts,
+        now,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,39 @@
+//! Departing: the last look at the world before money is asked for.
+
+use chrono::{DateTime, Utc};
+use outbox::UnitOfWork;
+
+use super::{PaymentError, store, want};
+use crate::account;
+use crate::ids::PaymentId;
+
+/// Marks attempts as sent, each with the instant until which its key is safe, and answers which may
+/// be called. The others were cancelled, because less is due than they ask for, their card was
+/// removed or a dispute began; where something is still due, a new decision is asked for in the
+/// same transaction.
+///
+/// # Errors
+/// [`PaymentError`]; the unit of work is then of no more use.
+pub async fn depart_all(
+    tx: &mut UnitOfWork,
+    leaving: &[(PaymentId, DateTime<Utc>)],
+    now: DateTime<Utc>,
+) -> Result<Vec<PaymentId>, PaymentError> {
+    let ids: Vec<PaymentId> = leaving.iter().map(|(payment, _)| *payment).collect();
+    let accounts = store::accounts(tx, &ids).await?;
+    let locks = account::lock_all(tx, &accounts).await?;
+    let sent = store::depart(tx, leaving, now).await?;
+    if sent.len() < leaving.len() {
+        for overtaken in store::cancel_overtaken(tx, &ids, now).await? {
+            if let Some(locked) = locks.get(&overtaken.account).filter(|_| overtaken.is_due) {
+                want(
+                    tx,
+                    *locked,
+                    overtaken.invoice,
+                    "the world changed before the call",
+                );
+            }
+        }
+    }
+    Ok(sent)
+}

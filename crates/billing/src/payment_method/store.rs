@@ -1,0 +1,99 @@
+//! The statements of payment methods.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{NewPaymentMethod, PaymentMethod};
+use crate::ids::{AccountId, PaymentMethodId};
+
+/// The same method in use.
+pub(super) async fn standing(
+    tx: &mut PgConnection,
+    new: &NewPaymentMethod,
+) -> Result<Option<PaymentMethod>, sqlx::Error> {
+    sqlx::query_as!(
+        PaymentMethod,
+        "
+        -- payment_method: the same one
+        select payment_method_id, gateway, brand, last_four, added_at, removed_at
+        from billing.payment_method
+        where account_id = $1 and gateway = $2 and token = $3 and removed_at is null
+        ",
+        Uuid::from(new.account),
+        new.gateway,
+        new.token,
+    )
+    .fetch_optional(tx)
+    .await
+}
+
+pub(super) async fn insert(
+    tx: &mut PgConnection,
+    id: PaymentMethodId,
+    new: &NewPaymentMethod,
+    (event, now): (Uuid, DateTime<Utc>),
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "
+        -- payment_method: add
+        insert into billing.payment_method (
+            payment_method_id, account_id, gateway, token, brand, last_four, added_at, announced_by
+        )
+        values ($1, $2, $3, $4, $5, $6, $7, $8)
+        ",
+        Uuid::from(id),
+        Uuid::from(new.account),
+        new.gateway,
+        new.token,
+        new.brand,
+        new.last_four,
+        now,
+        event,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// False when the account has no such method in use.
+pub(super) async fn remove(
+    tx: &mut PgConnection,
+    (account, method): (AccountId, PaymentMethodId),
+    (event, now): (Uuid, DateTime<Utc>),
+) -> Result<bool, sqlx::Error> {
+    let removed = sqlx::query!(
+        "
+        -- payment_method: remove
+        update billing.payment_method
+        set removed_at = $3, removed_event = $4, removed_xid = pg_current_xact_id()
+        where account_id = $1 and payment_method_id = $2 and removed_at is null
+        ",
+        Uuid::from(account),
+        Uuid::from(method),
+        now,
+        event,
+    )
+    .execute(tx)
+    .await?;
+    Ok(removed.rows_affected() == 1)
+}
+
+pub(super) async fn list(
+    connection: &mut PgConnection,
+    account: AccountId,
+) -> Result<Vec<PaymentMethod>, sqlx::Error> {
+    sqlx::query_as!(
+        PaymentMethod,
+        "
+        -- payment_method: list
+        select payment_method_id, gateway, brand, last_four, added_at, removed_at
+        from billing.payment_method
+        where account_id = $1
+        order by added_at desc, payment_method_id desc
+        ",
+        Uuid::from(account),
+    )
+    .fetch_all(connection)
+    .await
+}
