@@ -45,6 +45,35 @@ async fn eight_workers_that_all_believe_in_a_shard_settle_each_event_once() {
     assert_eq!(scene.count("select count(*) from outbox.delivery").await, 0);
 }
 
+/// A position that is a row to update, as most queues keep it: nothing tells the second of two that
+/// the first was there.
+#[tokio::test]
+async fn naive_positions_that_are_overwritten_let_two_workers_handle_an_event() {
+    let scene = Scene::new().await;
+    let event = scene.order(keys(1)[0]).await;
+    run(
+        &mut scene.connection().await,
+        "create table shop.position as select 0::bigint as id",
+    )
+    .await;
+    let (mut one, mut two) = (scene.connection().await, scene.connection().await);
+
+    for worker in [&mut one, &mut two] {
+        run(worker, "begin").await;
+        let handle = "insert into shop.handled (consumer, event_id, key, tick, id)
+            select 'naive', event_id, key, 0, event.id
+            from outbox.event, shop.position where event.id > position.id";
+        assert_eq!(execute(worker, handle).await.rows_affected(), 1);
+    }
+    for worker in [&mut one, &mut two] {
+        let settle = "update shop.position set id = (select max(id) from outbox.event)";
+        execute(worker, settle).await;
+        run(worker, "commit").await;
+    }
+
+    assert_eq!(scene.handled_by("naive").await, [event, event]);
+}
+
 /// Prunes as the engine does, an hour later.
 async fn prune(scene: &Scene) {
     scene

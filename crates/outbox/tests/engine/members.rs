@@ -111,6 +111,24 @@ async fn a_stop_finishes_the_batch_in_hand_and_writes_where_it_stands() {
     assert_eq!(scene.count("select count(*) from outbox.member").await, 0);
 }
 
+#[tokio::test]
+async fn a_relay_that_stops_leaves_and_what_was_not_published_is_not_lost() {
+    let scene = Scene::new().await;
+    let relay = Host::relay(&scene, "relay").await;
+    let first = scene.order(keys(1)[0]).await;
+    let ticks = "select count(*) from outbox.tick where n > 0";
+    scene.until_count(ticks, 1).await;
+
+    relay.stop().await;
+    let second = scene.order(keys(1)[0]).await;
+
+    assert_eq!(scene.count("select count(*) from outbox.member").await, 0);
+    assert_eq!(scene.count(ticks).await, 1);
+    let _next = Host::relay(&scene, "next").await;
+    scene.until_count(ticks, 2).await;
+    assert_eq!(log::ids(&scene.pool, 10).await, [first, second]);
+}
+
 /// Written lazily otherwise, every half a minute: the next process would read it all again.
 #[tokio::test]
 async fn a_stop_writes_positions_over_events_of_other_topics() {

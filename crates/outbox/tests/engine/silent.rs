@@ -156,9 +156,13 @@ async fn a_stop_waits_for_a_slow_call_and_records_its_answer() {
     scene.until_count(RUNNING, 1).await;
 
     worker.ask_to_stop();
+    // Without a call to wait for, it would have left long before.
+    outbox::clock::pause(Duration::from_millis(500)).await;
+    assert_eq!(scene.count("select count(*) from outbox.member").await, 1);
     gate.open();
     worker.stop().await;
 
+    assert_eq!(scene.count("select count(*) from outbox.member").await, 0);
     assert_eq!(scene.handled_by("carrier").await, gate.arrived());
     scene
         .until_count("select count(*) from outbox.delivery", 0)

@@ -8,7 +8,8 @@ use sqlx::Connection;
 use uuid::Uuid;
 
 use crate::log;
-use crate::scene::{Scene, keys};
+use crate::proxy::Proxy;
+use crate::scene::{Scene, keys, pool};
 use crate::schedule::{Schedule, inversions};
 
 const SEEDS: u64 = 8;
@@ -167,4 +168,25 @@ async fn relays_that_race_leave_no_gap_and_publish_once() {
             .await,
         0
     );
+}
+
+/// Its tick is written and not committed: the next relay waits for it, until its session ends.
+#[tokio::test]
+async fn a_relay_frozen_inside_its_tick_holds_the_others_up_for_seconds_only() {
+    let scene = Scene::new().await;
+    let proxy = Proxy::start(scene.url(), "COMMIT").await;
+    let frozen = outbox::Outbox::new(pool(proxy.url(), "frozen", 2).await);
+    let event = scene.order(keys(1)[0]).await;
+    let zombie = tokio::spawn(async move { outbox::Relay::new(frozen).cut().await });
+    proxy.until_frozen().await;
+
+    let began = std::time::Instant::now();
+    assert_eq!(scene.relay().cut().await.unwrap(), Cut::Tick(1));
+
+    println!("the rival went on after {:.1?}", began.elapsed());
+    assert!(began.elapsed().as_secs() < 10);
+    proxy.thaw();
+    assert!(zombie.await.unwrap().is_err(), "its tick was not committed");
+    assert_eq!(scene.publish().await, 0);
+    assert_eq!(log::ids(&scene.pool, 10).await, [event]);
 }
