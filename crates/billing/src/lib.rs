@@ -21,6 +21,7 @@ pub mod ledger;
 mod migrate;
 pub mod money;
 pub mod month_close;
+pub mod notice;
 pub mod payment;
 pub mod payment_method;
 pub mod period;
