@@ -14,6 +14,7 @@ use outbox::{ConsumerSpec, Worker};
 
 mod collection_report;
 mod documents;
+pub mod gateways;
 mod payload;
 pub mod site;
 

@@ -1,0 +1,161 @@
+//! House: a gateway reached over HTTP, by the protocol that the simulator speaks too.
+//!
+//! The payment's id is both the reference by which we find a charge and its idempotency key, so
+//! that nothing else has to be kept to ask again.
+
+use std::time::Duration;
+
+use billing::gateway::{
+    CallError, Cancelled, Charge, Gateway, Movement, Verdict, Webhook, WebhookError,
+};
+use billing::ids::PaymentId;
+use chrono::{DateTime, Utc};
+use futures::future::BoxFuture;
+use gateway_sim::Address;
+use serde_json::json;
+use uuid::Uuid;
+
+mod answer;
+mod client;
+mod webhook;
+mod wire;
+
+use super::{GatewayConfig, Secret, TIMEOUT};
+pub use client::UrlError;
+use client::{Base, Client, Sent};
+
+/// The gateway keeps keys for 24 hours. What is left is for clocks that differ, and for a program
+/// that is frozen between its look at the clock and its call.
+const KEY_LIFETIME: Duration = Duration::from_secs(20 * 3600);
+/// As many as the gateway shows at once.
+const MOVEMENTS_MAX: usize = 1000;
+
+/// A gateway over HTTP.
+#[derive(Debug)]
+pub struct House {
+    client: Client,
+    secret: Option<Secret>,
+    key_lifetime: Duration,
+}
+
+impl House {
+    /// The gateway at an address such as `https://gateway.example`.
+    ///
+    /// # Errors
+    /// [`UrlError`].
+    pub fn at(url: &str) -> Result<Self, UrlError> {
+        Ok(Self::with(Base::fixed(url)?))
+    }
+
+    /// The simulator, wherever it is by the time of a call.
+    #[must_use]
+    pub fn of_simulator(address: Address) -> Self {
+        Self::with(Base::Simulator(address))
+    }
+
+    fn with(base: Base) -> Self {
+        Self {
+            client: Client::new(base, TIMEOUT),
+            secret: None,
+            key_lifetime: KEY_LIFETIME,
+        }
+    }
+
+    /// The same gateway, whose calls wait so long for their answer.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.client.timeout = timeout;
+        self
+    }
+
+    /// The same gateway, whose webhooks are signed with this secret; without one it believes none.
+    #[must_use]
+    pub fn secret(mut self, secret: Option<Secret>) -> Self {
+        self.secret = secret;
+        self
+    }
+
+    /// The same gateway, whose keys are safe for so long: well below what it promises.
+    #[must_use]
+    pub fn key_lifetime(mut self, lifetime: Duration) -> Self {
+        self.key_lifetime = lifetime;
+        self
+    }
+
+    pub(super) fn configured(self, config: &GatewayConfig) -> Self {
+        self.timeout(config.timeout).secret(config.secret.clone())
+    }
+
+    async fn make_charge(&self, charge: &Charge) -> Result<Verdict, CallError> {
+        let reference = reference(charge.payment);
+        let body = json!({
+            "reference": reference,
+            "token": charge.token,
+            "amount_minor": charge.money.minor(),
+            "currency": charge.money.currency().code(),
+            "description": charge.description,
+        });
+        let sent = Sent::post("/v1/charges", &body).with_key(&reference);
+        answer::charge(&self.client.send(sent).await?, &reference)
+    }
+
+    async fn find(&self, payment: PaymentId) -> Result<Option<Verdict>, CallError> {
+        let reference = reference(payment);
+        let sent = Sent::get(format!("/v1/charges?reference={reference}"));
+        answer::look_up(&self.client.send(sent).await?, &reference)
+    }
+
+    async fn burn(&self, payment: PaymentId) -> Result<Cancelled, CallError> {
+        let reference = reference(payment);
+        let body = json!({ "idempotency_key": reference });
+        let sent = Sent::post("/v1/charges/cancel", &body);
+        answer::cancel(&self.client.send(sent).await?, &reference)
+    }
+
+    async fn movements(&self, after: i64) -> Result<Vec<Movement>, CallError> {
+        let sent = Sent::get(format!("/v1/statement?after={after}&limit={MOVEMENTS_MAX}"));
+        answer::statement(&self.client.send(sent).await?)
+    }
+}
+
+/// The bare id: it fits into a header, an address and the other side's logs.
+fn reference(payment: PaymentId) -> String {
+    Uuid::from(payment).to_string()
+}
+
+/// The payment of a reference, if it is written as ours are.
+fn payment_of(text: &str) -> Option<PaymentId> {
+    let payment = PaymentId::from(Uuid::try_parse(text).ok()?);
+    (reference(payment) == text).then_some(payment)
+}
+
+impl Gateway for House {
+    fn key_lifetime(&self) -> Duration {
+        self.key_lifetime
+    }
+
+    fn charge<'a>(&'a self, charge: &'a Charge) -> BoxFuture<'a, Result<Verdict, CallError>> {
+        Box::pin(self.make_charge(charge))
+    }
+
+    fn look_up(&self, payment: PaymentId) -> BoxFuture<'_, Result<Option<Verdict>, CallError>> {
+        Box::pin(self.find(payment))
+    }
+
+    fn cancel(&self, payment: PaymentId) -> BoxFuture<'_, Result<Cancelled, CallError>> {
+        Box::pin(self.burn(payment))
+    }
+
+    fn statement(&self, after: i64) -> BoxFuture<'_, Result<Vec<Movement>, CallError>> {
+        Box::pin(self.movements(after))
+    }
+
+    fn webhook(
+        &self,
+        header: &dyn Fn(&str) -> Option<String>,
+        body: &[u8],
+        now: DateTime<Utc>,
+    ) -> Result<Webhook, WebhookError> {
+        webhook::read(self.secret.as_ref(), header, body, now)
+    }
+}
