@@ -53,6 +53,13 @@ create trigger invoice_frozen before update on billing.invoice for each row
            new.announced_xid))
     execute function billing.refuse_change();
 
+-- Counted as it happens: what credit paid when invoices were finalized, what came in since. What is
+-- open follows.
+alter table billing.collection_figure
+    drop column open,
+    add column credit_minor    bigint not null default 0,
+    add column collected_minor bigint not null default 0;
+
 -- Two books more: money that came past the gateways, and what was given away.
 alter table billing.transfer drop constraint transfer_books_known;
 alter table billing.transfer add constraint transfer_books_known check (

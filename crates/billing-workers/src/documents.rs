@@ -11,7 +11,7 @@ use billing::ids::InvoiceId;
 use outbox::{Act, Dedupe, Event, External, Failure, Load, UnitOfWork};
 use sha2::{Digest, Sha256};
 
-use crate::payload::InvoiceFinalizedV1;
+use crate::payload::{InvoiceFinalizedV1, Payload};
 
 mod folder;
 

@@ -12,14 +12,18 @@ use std::time::Duration;
 
 use outbox::{ConsumerSpec, Worker};
 
+use crate::payload::{InvoiceFinalizedV1, Payload};
+
 mod collection_report;
 mod documents;
+mod dunning;
 pub mod gateways;
 mod payload;
 pub mod site;
 
 pub use collection_report::CollectionReport;
 pub use documents::{Documents, FolderError};
+pub use dunning::Dunning;
 
 /// What the consumers need to know of the place where they run.
 #[derive(Debug, Clone)]
@@ -50,19 +54,23 @@ pub fn names() -> Vec<&'static str> {
 
 /// How each consumer is read and retried.
 #[must_use]
-pub fn specs() -> [ConsumerSpec; 2] {
-    [collection_report(), documents()]
+pub fn specs() -> [ConsumerSpec; 3] {
+    [collection_report(), documents(), dunning()]
 }
 
 fn collection_report() -> ConsumerSpec {
-    ConsumerSpec::new("collection-report", &[payload::INVOICE_FINALIZED])
+    ConsumerSpec::new("collection-report", collection_report::TOPICS)
+}
+
+fn dunning() -> ConsumerSpec {
+    ConsumerSpec::new("dunning", dunning::TOPICS)
 }
 
 /// A disk that does not answer within this time holds nobody else's document up.
 const FILE_TIMEOUT: Duration = Duration::from_secs(30);
 
 fn documents() -> ConsumerSpec {
-    let spec = ConsumerSpec::new("documents", &[payload::INVOICE_FINALIZED]);
+    let spec = ConsumerSpec::new("documents", &[InvoiceFinalizedV1::TOPIC]);
     ConsumerSpec {
         call_timeout: FILE_TIMEOUT,
         ..spec
@@ -91,6 +99,9 @@ pub fn add_all(
         |spec: &ConsumerSpec| only.is_none_or(|only| only.iter().any(|name| name == spec.name));
     if is_wanted(&collection_report()) {
         worker.transactional(collection_report(), CollectionReport);
+    }
+    if is_wanted(&dunning()) {
+        worker.transactional(dunning(), Dunning);
     }
     if is_wanted(&documents()) {
         worker.external(documents(), Documents::in_folder(&config.documents_dir)?);

@@ -143,12 +143,9 @@ impl Settling {
         known: &Known,
         (gateway_ref, money): (&str, Money),
     ) -> Result<(), PaymentError> {
-        let due = known
-            .invoice
-            .and_then(|invoice| self.owed.get(&invoice))
-            .map(|owed| owed.due);
-        let capture = Capture::of(money, due)?;
-        let mut payload = succeeded_payload(known, &capture);
+        let owed = known.invoice.and_then(|invoice| self.owed.get(&invoice));
+        let capture = Capture::of(money, owed.map(|owed| owed.due))?;
+        let mut payload = succeeded_payload(known, &capture, owed);
         payload["gateway_ref"] = json!(gateway_ref);
         let event = NewEvent::new("payment.succeeded", 1, payload);
         self.moved
@@ -223,11 +220,13 @@ fn ask_later(tx: &mut UnitOfWork, locked: Locked, known: &Known, now: DateTime<U
     };
 }
 
-pub(super) fn succeeded_payload(known: &Known, capture: &Capture) -> Value {
+pub(super) fn succeeded_payload(known: &Known, capture: &Capture, owed: Option<&Owed>) -> Value {
+    let month = owed.map(|owed| owed.month.format("%Y-%m").to_string());
     json!({
         "payment_id": known.payment,
         "account_id": known.account,
         "invoice_id": known.invoice,
+        "month": month,
         "kind": known.kind,
         "currency": capture.money.currency(),
         "asked_minor": known.money.minor(),

@@ -11,14 +11,19 @@ use futures::{Stream, TryStreamExt};
 
 use super::{Entry, Outcome, ReportError};
 use crate::document::WholeFile;
+use crate::money::Money;
 
-const HEAD: [&str; 8] = [
+const HEAD: [&str; 12] = [
     "invoice",
     "account",
     "customer",
     "currency",
     "total",
+    "settled",
+    "due",
     "state",
+    "payment",
+    "held",
     "lines",
     "exception",
 ];
@@ -85,6 +90,9 @@ fn cells(entry: &Entry) -> [String; HEAD.len()] {
         Outcome::Invoice {
             number,
             total,
+            settled,
+            payment,
+            is_held,
             state,
             lines,
         } => [
@@ -93,7 +101,11 @@ fn cells(entry: &Entry) -> [String; HEAD.len()] {
             name,
             total.currency().to_string(),
             total.decimal(),
+            settled.decimal(),
+            due(*total, *settled, state),
             state.clone(),
+            text(payment.as_deref().unwrap_or_default()),
+            if *is_held { "held" } else { "" }.to_owned(),
             lines.to_string(),
             String::new(),
         ],
@@ -103,11 +115,25 @@ fn cells(entry: &Entry) -> [String; HEAD.len()] {
             name,
             currency.to_string(),
             String::new(),
+            String::new(),
+            String::new(),
             "exception".to_owned(),
+            String::new(),
+            String::new(),
             String::new(),
             text(reason),
         ],
     }
+}
+
+/// Nothing is due on an invoice that is not open.
+fn due(total: Money, settled: Money, state: &str) -> String {
+    let zero = Money::zero(total.currency());
+    let due = match state {
+        "finalized" => total.sub(settled).unwrap_or(zero),
+        _ => zero,
+    };
+    due.decimal()
 }
 
 fn text(cell: &str) -> String {
@@ -124,7 +150,7 @@ mod tests {
     use insta::assert_snapshot;
 
     use super::*;
-    use crate::money::{Currency, Money};
+    use crate::money::Currency;
 
     fn invoice(name: &str, minor: i64) -> Entry {
         let total = Money::new(minor, Currency::parse("EUR").unwrap());
@@ -135,6 +161,9 @@ mod tests {
             outcome: Outcome::Invoice {
                 number,
                 total,
+                settled: Money::zero(total.currency()),
+                payment: Some("declined: do_not_honor".to_owned()),
+                is_held: true,
                 state,
                 lines: 2,
             },
@@ -169,10 +198,10 @@ mod tests {
 
         assert_eq!(count, 3);
         assert_snapshot!(std::fs::read_to_string(&target).unwrap(), @r#"
-        invoice,account,customer,currency,total,state,lines,exception
-        INV-000001,acct-1,"Müller, ""Söhne""",EUR,1234567.89,finalized,2,
-        INV-000001,acct-1,'=cmd|' /C calc'!A0,EUR,-0.05,finalized,2,
-        ,acct-2,Acme,USD,,exception,,'-1 is no quantity
+        invoice,account,customer,currency,total,settled,due,state,payment,held,lines,exception
+        INV-000001,acct-1,"Müller, ""Söhne""",EUR,1234567.89,0.00,1234567.89,finalized,declined: do_not_honor,held,2,
+        INV-000001,acct-1,'=cmd|' /C calc'!A0,EUR,-0.05,0.00,-0.05,finalized,declined: do_not_honor,held,2,
+        ,acct-2,Acme,USD,,,,exception,,,,'-1 is no quantity
         "#);
     }
 

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 use futures::{Stream, StreamExt};
 use outbox::UnitOfWork;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
-use super::{Entry, Figures, Outcome, ReportError, Row, Sums};
+use super::{Collection, Entry, Figures, Open, Outcome, ReportError, Row, Standing, Sums};
 use crate::invoice::written_number;
 use crate::money::{Currency, Money};
 
@@ -27,14 +27,17 @@ pub(super) async fn add(
         "
         -- report: add to the figures
         insert into billing.collection_figure as kept (
-            month, currency, bucket, invoices, zero, paid, open, lines, invoiced_minor
+            month, currency, bucket, invoices, zero, paid, lines, invoiced_minor, credit_minor,
+            collected_minor
         )
-        select month, currency, bucket, invoices, zero, paid, open, lines, invoiced_minor
+        select month, currency, bucket, invoices, zero, paid, lines, invoiced_minor, credit_minor,
+            collected_minor
         from unnest(
             $1::date[], $2::text[], $3::smallint[], $4::bigint[], $5::bigint[], $6::bigint[],
-            $7::bigint[], $8::bigint[], $9::bigint[]
+            $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[]
         ) with ordinality as batch (
-            month, currency, bucket, invoices, zero, paid, open, lines, invoiced_minor, nth
+            month, currency, bucket, invoices, zero, paid, lines, invoiced_minor, credit_minor,
+            collected_minor, nth
         )
         order by nth
         on conflict (month, currency, bucket)
@@ -42,9 +45,10 @@ pub(super) async fn add(
             invoices = kept.invoices + excluded.invoices,
             zero = kept.zero + excluded.zero,
             paid = kept.paid + excluded.paid,
-            open = kept.open + excluded.open,
             lines = kept.lines + excluded.lines,
-            invoiced_minor = kept.invoiced_minor + excluded.invoiced_minor
+            invoiced_minor = kept.invoiced_minor + excluded.invoiced_minor,
+            credit_minor = kept.credit_minor + excluded.credit_minor,
+            collected_minor = kept.collected_minor + excluded.collected_minor
         ",
         &months,
         &currencies,
@@ -52,17 +56,39 @@ pub(super) async fn add(
         &column(|sums| sums.invoices),
         &column(|sums| sums.zero),
         &column(|sums| sums.paid),
-        &column(|sums| sums.open),
         &column(|sums| sums.lines),
         &column(|sums| sums.invoiced_minor),
+        &column(|sums| sums.credit_minor),
+        &column(|sums| sums.collected_minor),
     )
     .execute(&mut **tx)
     .await?;
     Ok(())
 }
 
+/// All of a month from one snapshot.
+pub(super) async fn collection(
+    pool: &PgPool,
+    month: NaiveDate,
+) -> Result<Collection, ReportError> {
+    let mut tx = pool
+        .begin_with("begin isolation level repeatable read read only")
+        .await?;
+    let collection = Collection {
+        figures: figures(&mut tx, month).await?,
+        open: open(&mut tx, month).await?,
+        held: held(&mut tx, month).await?,
+        notices: notices(&mut tx, month).await?,
+    };
+    tx.rollback().await?;
+    Ok(collection)
+}
+
 /// The kept figures of a month, by currency.
-pub(super) async fn of_month(pool: &PgPool, month: NaiveDate) -> Result<Vec<Figures>, ReportError> {
+pub(super) async fn figures(
+    conn: &mut PgConnection,
+    month: NaiveDate,
+) -> Result<Vec<Figures>, ReportError> {
     let rows = sqlx::query!(
         r#"
         -- report: figures of a month
@@ -70,9 +96,10 @@ pub(super) async fn of_month(pool: &PgPool, month: NaiveDate) -> Result<Vec<Figu
             sum(invoices)::bigint as "invoices!",
             sum(zero)::bigint as "zero!",
             sum(paid)::bigint as "paid!",
-            sum(open)::bigint as "open!",
             sum(lines)::bigint as "lines!",
-            sum(invoiced_minor)::bigint as "invoiced_minor!"
+            sum(invoiced_minor)::bigint as "invoiced_minor!",
+            sum(credit_minor)::bigint as "credit_minor!",
+            sum(collected_minor)::bigint as "collected_minor!"
         from billing.collection_figure
         where month = $1
         group by currency
@@ -80,19 +107,107 @@ pub(super) async fn of_month(pool: &PgPool, month: NaiveDate) -> Result<Vec<Figu
         "#,
         month,
     )
-    .fetch_all(pool)
+    .fetch_all(conn)
     .await?;
     let figures = rows.into_iter().map(|row| {
+        let currency = Currency::parse(&row.currency)?;
         Ok(Figures {
             invoices: row.invoices,
             zero: row.zero,
             paid: row.paid,
-            open: row.open,
+            open: row.invoices - row.paid,
             lines: row.lines,
-            invoiced: Money::new(row.invoiced_minor, Currency::parse(&row.currency)?),
+            invoiced: Money::new(row.invoiced_minor, currency),
+            credit: Money::new(row.credit_minor, currency),
+            collected: Money::new(row.collected_minor, currency),
         })
     });
     figures.collect()
+}
+
+async fn open(conn: &mut PgConnection, month: NaiveDate) -> Result<Vec<Open>, ReportError> {
+    let rows = sqlx::query!(
+        r#"
+        -- report: open invoices of a month by how they stand
+        select currency, standing as "standing!", count(*) as "invoices!",
+            sum(due)::bigint as "due!"
+        from (
+            select currency, total_minor - settled_minor as due,
+                case
+                    when last.state in ('unknown', 'manual') then 'unknown'
+                    when last.state in ('created', 'sent') then 'under_way'
+                    when last.state = 'declined' then 'declined'
+                    when not exists (
+                        select from billing.payment_method
+                        where payment_method.account_id = invoice.account_id
+                            and removed_at is null
+                    ) then 'no_method'
+                    else 'waiting'
+                end as standing
+            from billing.invoice
+            left join lateral (
+                select payment.state from billing.payment
+                where payment.invoice_id = invoice.invoice_id
+                order by attempt desc
+                limit 1
+            ) as last on true
+            where month = $1 and invoice.state = 'finalized'
+        ) as open
+        group by currency, standing
+        order by currency, standing
+        "#,
+        month,
+    )
+    .fetch_all(conn)
+    .await?;
+    let open = rows.into_iter().map(|row| {
+        Ok(Open {
+            standing: standing(&row.standing),
+            invoices: row.invoices,
+            due: Money::new(row.due, Currency::parse(&row.currency)?),
+        })
+    });
+    open.collect()
+}
+
+fn standing(name: &str) -> Standing {
+    match name {
+        "declined" => Standing::Declined,
+        "no_method" => Standing::NoMethod,
+        "under_way" => Standing::UnderWay,
+        "unknown" => Standing::Unknown,
+        _ => Standing::Waiting,
+    }
+}
+
+async fn held(conn: &mut PgConnection, month: NaiveDate) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"
+        -- report: accounts held over a month's invoices
+        select count(distinct account_id) as "held!"
+        from billing.hold
+        join billing.invoice using (account_id)
+        where released_at is null and month = $1 and state = 'finalized'
+        "#,
+        month,
+    )
+    .fetch_one(conn)
+    .await
+}
+
+async fn notices(conn: &mut PgConnection, month: NaiveDate) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"
+        -- report: notices about a month's invoices
+        select count(*) as "notices!"
+        from billing.notice
+        join billing.invoice using (invoice_id)
+        where month = $1 and notice.state = 'sent'
+        "#,
+        month,
+    )
+    .fetch_one(conn)
+    .await
 }
 
 /// The invoices of a month, by number.
@@ -103,8 +218,19 @@ pub(super) fn invoices(
     sqlx::query!(
         r#"
         -- report: invoices of a month
-        select series, number, external_id, customer_name, currency, total_minor, state, lines
+        select series, number, external_id, customer_name, invoice.currency, total_minor,
+            settled_minor, invoice.state, lines, last.state as "payment?", last.decline_code,
+            exists (
+                select from billing.hold
+                where hold.account_id = invoice.account_id and released_at is null
+            ) as "is_held!"
         from billing.invoice
+        left join lateral (
+            select payment.state, decline_code from billing.payment
+            where payment.invoice_id = invoice.invoice_id
+            order by attempt desc
+            limit 1
+        ) as last on true
         where month = $1
         order by series, number
         "#,
@@ -113,12 +239,19 @@ pub(super) fn invoices(
     .fetch(pool)
     .map(|row| {
         let row = row?;
+        let currency = Currency::parse(&row.currency)?;
         Ok(Entry {
             external_id: row.external_id,
             name: row.customer_name,
             outcome: Outcome::Invoice {
                 number: written_number(&row.series, row.number),
-                total: Money::new(row.total_minor, Currency::parse(&row.currency)?),
+                total: Money::new(row.total_minor, currency),
+                settled: Money::new(row.settled_minor, currency),
+                payment: row.payment.map(|state| match row.decline_code {
+                    Some(code) => format!("{state}: {code}"),
+                    None => state,
+                }),
+                is_held: row.is_held,
                 state: row.state,
                 lines: row.lines,
             },

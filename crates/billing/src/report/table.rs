@@ -2,12 +2,20 @@
 
 use chrono::NaiveDate;
 
-use super::Figures;
+use super::{Figures, Open, Standing};
 use crate::document::grouped;
 
-const HEAD: [&str; 7] = [
-    "Currency", "Invoices", "Zero", "Paid", "Open", "Lines", "Invoiced",
+const HEAD: [&str; 8] = [
+    "Currency",
+    "Invoices",
+    "Zero",
+    "Paid",
+    "Open",
+    "Invoiced",
+    "Credit",
+    "Collected",
 ];
+const OPEN_HEAD: [&str; 4] = ["Open", "Currency", "Invoices", "Due"];
 const GAP: usize = 3;
 
 /// The figures of a month, a line per currency; ends with a line break.
@@ -34,13 +42,43 @@ fn cells(figures: &Figures) -> [String; HEAD.len()] {
         count(figures.zero),
         count(figures.paid),
         count(figures.open),
-        count(figures.lines),
         grouped(&figures.invoiced.decimal()),
+        grouped(&figures.credit.decimal()),
+        grouped(&figures.collected.decimal()),
+    ]
+}
+
+/// Why invoices of a month are open, a line per reason and currency; nothing when none is.
+#[must_use]
+pub fn open_table(open: &[Open]) -> String {
+    if open.is_empty() {
+        return String::new();
+    }
+    let head = OPEN_HEAD.map(str::to_owned);
+    let rows: Vec<_> = std::iter::once(head)
+        .chain(open.iter().map(open_cells))
+        .collect();
+    rows.iter().map(|row| aligned(row, &rows) + "\n").collect()
+}
+
+fn open_cells(open: &Open) -> [String; OPEN_HEAD.len()] {
+    let why = match open.standing {
+        Standing::Declined => "declined",
+        Standing::NoMethod => "no payment method",
+        Standing::UnderWay => "payment under way",
+        Standing::Unknown => "outcome unknown",
+        Standing::Waiting => "to be charged",
+    };
+    [
+        why.to_owned(),
+        open.due.currency().code().to_owned(),
+        grouped(&open.invoices.to_string()),
+        grouped(&open.due.decimal()),
     ]
 }
 
 /// The first column from the left, the figures from the right.
-fn aligned(row: &[String; HEAD.len()], rows: &[[String; HEAD.len()]]) -> String {
+fn aligned<const N: usize>(row: &[String; N], rows: &[[String; N]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
     let first = format!("{:width$}", row[0], width = width(0));
     let figures = row.iter().enumerate().skip(1);
@@ -57,14 +95,16 @@ mod tests {
     use crate::money::{Currency, Money};
 
     fn figures(code: &str, minor: i64) -> Figures {
-        let invoiced = Money::new(minor, Currency::parse(code).unwrap());
+        let money = |minor| Money::new(minor, Currency::parse(code).unwrap());
         Figures {
             invoices: 12_345,
             zero: 45,
             paid: 45,
             open: 12_300,
             lines: 1_234_567,
-            invoiced,
+            invoiced: money(minor),
+            credit: money(0),
+            collected: money(1_000),
         }
     }
 
@@ -80,11 +120,29 @@ mod tests {
         assert_snapshot!(table(month, &rows), @r"
         Collection report for September 2024
 
-        Currency   Invoices   Zero   Paid     Open       Lines       Invoiced
-        EUR          12,345     45     45   12,300   1,234,567   1,234,567.89
-        JPY          12,345     45     45   12,300   1,234,567          2,565
-        KWD          12,345     45     45   12,300   1,234,567         -1.235
+        Currency   Invoices   Zero   Paid     Open       Invoiced   Credit   Collected
+        EUR          12,345     45     45   12,300   1,234,567.89     0.00       10.00
+        JPY          12,345     45     45   12,300          2,565        0       1,000
+        KWD          12,345     45     45   12,300         -1.235    0.000       1.000
         ");
+    }
+
+    #[test]
+    fn what_is_open_says_why() {
+        let due = Money::new(123_456, Currency::parse("EUR").unwrap());
+        let open = |standing, invoices| Open {
+            standing,
+            invoices,
+            due,
+        };
+        let rows = [open(Standing::Declined, 3), open(Standing::NoMethod, 1_200)];
+
+        assert_snapshot!(open_table(&rows), @r"
+        Open                Currency   Invoices        Due
+        declined                 EUR          3   1,234.56
+        no payment method        EUR      1,200   1,234.56
+        ");
+        assert_eq!(open_table(&[]), "");
     }
 
     #[test]
