@@ -144,6 +144,15 @@ mod tests {
     }
 
     #[test]
+    fn the_help_says_whose_events_are_counted() {
+        let help = Cli::command().render_long_help().to_string();
+        let help: Vec<_> = help.split_whitespace().collect();
+
+        let told = "published and handled while this run went on, by whomever";
+        assert!(help.join(" ").contains(told), "{}", help.join(" "));
+    }
+
+    #[test]
     fn a_month_is_four_digits_and_two() {
         assert_eq!(
             month("2024-09"),

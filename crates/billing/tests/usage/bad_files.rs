@@ -243,9 +243,9 @@ async fn lines_that_end_with_a_carriage_return_alone_are_refused() {
     let world = World::new().await;
     let told = "line 1: no line feed ends it, as in a file whose lines end with a carriage return \
                 alone: save the file with line ends of Unix or Windows";
-    let (short, long) = ([row("Id=1")].to_vec(), vec![row("Id=1"); ENDLESS]);
-    for (rows, last) in [(short, ""), (long, ",Other")] {
-        let lines = [&[header() + last], &*rows].concat().join("\r");
+    for (rows, last) in [(1, ""), (1, ",Other"), (ENDLESS, "")] {
+        let lines = [vec![header() + last], vec![row("Id=1"); rows]].concat();
+        let lines = lines.join("\r");
 
         let refusal = refusal(&world, bytes([lines]).path()).await;
 
