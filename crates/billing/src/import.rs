@@ -15,6 +15,7 @@ use crate::account::AccountError;
 use crate::price::PriceError;
 use crate::usage::UsageError;
 
+pub mod cards;
 pub mod focus;
 
 /// How many bad rows a summary lists; it counts them all.

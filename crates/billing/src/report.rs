@@ -173,6 +173,8 @@ pub enum Standing {
     Declined,
     /// Their accounts have no payment method.
     NoMethod,
+    /// Less came in than was asked for: a person has to see why.
+    Partly,
     /// A payment is under way.
     UnderWay,
     /// Nobody knows yet what became of a payment.

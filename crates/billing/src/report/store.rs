@@ -67,10 +67,7 @@ pub(super) async fn add(
 }
 
 /// All of a month from one snapshot.
-pub(super) async fn collection(
-    pool: &PgPool,
-    month: NaiveDate,
-) -> Result<Collection, ReportError> {
+pub(super) async fn collection(pool: &PgPool, month: NaiveDate) -> Result<Collection, ReportError> {
     let mut tx = pool
         .begin_with("begin isolation level repeatable read read only")
         .await?;
@@ -137,6 +134,7 @@ async fn open(conn: &mut PgConnection, month: NaiveDate) -> Result<Vec<Open>, Re
                     when last.state in ('unknown', 'manual') then 'unknown'
                     when last.state in ('created', 'sent') then 'under_way'
                     when last.state = 'declined' then 'declined'
+                    when last.state = 'succeeded' then 'partly'
                     when not exists (
                         select from billing.payment_method
                         where payment_method.account_id = invoice.account_id
@@ -174,6 +172,7 @@ fn standing(name: &str) -> Standing {
     match name {
         "declined" => Standing::Declined,
         "no_method" => Standing::NoMethod,
+        "partly" => Standing::Partly,
         "under_way" => Standing::UnderWay,
         "unknown" => Standing::Unknown,
         _ => Standing::Waiting,

@@ -65,6 +65,7 @@ fn open_cells(open: &Open) -> [String; OPEN_HEAD.len()] {
     let why = match open.standing {
         Standing::Declined => "declined",
         Standing::NoMethod => "no payment method",
+        Standing::Partly => "paid in part",
         Standing::UnderWay => "payment under way",
         Standing::Unknown => "outcome unknown",
         Standing::Waiting => "to be charged",
