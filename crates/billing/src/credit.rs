@@ -26,6 +26,8 @@ use crate::text::{self, NOTE_CHARS_MAX, TextProblem};
 /// Credit to be granted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewCredit {
+    /// Its id, chosen by who grants it, so that granting it twice is once.
+    pub credit: CreditId,
     /// To whom.
     pub account: AccountId,
     /// How much; above zero, in the account's currency.
@@ -47,12 +49,24 @@ pub struct Credit {
     pub granted_at: DateTime<Utc>,
 }
 
+/// What granting came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Granted {
+    /// The credit.
+    pub credit: Credit,
+    /// Whether it is granted by this call; else it was before, word for word the same.
+    pub is_new: bool,
+}
+
 /// Why credit was not granted or used.
 #[derive(Debug, thiserror::Error)]
 pub enum CreditError {
     /// There is no such account.
     #[error("there is no account {0}")]
     NoAccount(AccountId),
+    /// The id was given to another credit, or to this one in other words.
+    #[error("there is another credit {0} already: choose a new id")]
+    IdTaken(CreditId),
     /// Zero or less.
     #[error("a credit is an amount above zero, not {0}")]
     Amount(Money),
@@ -81,7 +95,8 @@ pub enum CreditError {
     Database(#[from] sqlx::Error),
 }
 
-/// Grants credit. Open invoices are looked at again, since it may pay them.
+/// Grants credit. Open invoices are looked at again, since it may pay them. Asked again in the same
+/// words, it is answered as it was granted.
 ///
 /// # Errors
 /// [`CreditError`].
@@ -89,7 +104,7 @@ pub async fn grant(
     tx: &mut UnitOfWork,
     new: NewCredit,
     now: DateTime<Utc>,
-) -> Result<Credit, CreditError> {
+) -> Result<Granted, CreditError> {
     text::check(&new.reason, NOTE_CHARS_MAX).map_err(CreditError::Reason)?;
     if new.money.minor() <= 0 {
         return Err(CreditError::Amount(new.money));
@@ -97,6 +112,10 @@ pub async fn grant(
     let missing = CreditError::NoAccount(new.account);
     let locks = account::lock_all(tx, &[new.account]).await?;
     let locked = *locks.get(&new.account).ok_or(missing)?;
+    if let Some(credit) = store::granted(tx, &new).await? {
+        let is_new = false;
+        return Ok(Granted { credit, is_new });
+    }
     let (account, credit) = (
         store::currency(tx, new.account).await?,
         new.money.currency(),
@@ -106,7 +125,7 @@ pub async fn grant(
         return Err(CreditError::Currency { account, credit });
     }
     let granted = Credit {
-        credit_id: CreditId::new(),
+        credit_id: new.credit,
         money: new.money,
         reason: new.reason,
         granted_at: now,
@@ -118,7 +137,10 @@ pub async fn grant(
     ledger::post_all(tx, &[transfer(source, books, new.account, new.money)], now).await?;
     tx.append(locked, event);
     crate::payment::want_open(tx, locked, "credit was granted").await?;
-    Ok(granted)
+    Ok(Granted {
+        credit: granted,
+        is_new: true,
+    })
 }
 
 fn granted_event(account: AccountId, granted: &Credit) -> NewEvent {
@@ -149,24 +171,28 @@ pub(crate) fn transfer(
     }
 }
 
-/// The latest credits of an account, newest first.
+/// The latest credits of an account, newest first; from the one after `after` on, if it is named.
 ///
 /// # Errors
 /// The database's.
 pub async fn list(
     connection: &mut PgConnection,
     account: AccountId,
+    after: Option<CreditId>,
     limit: u32,
 ) -> Result<Vec<Credit>, CreditError> {
-    store::list(connection, account, limit).await
+    store::list(connection, account, after, limit).await
 }
 
 /// What accounts have in advance in their currencies; those without are missing.
-pub(crate) async fn balances(
-    tx: &mut UnitOfWork,
+///
+/// # Errors
+/// [`CreditError`].
+pub async fn balances(
+    connection: &mut PgConnection,
     accounts: &[AccountId],
 ) -> Result<HashMap<AccountId, Money>, CreditError> {
-    store::balances(tx, accounts).await
+    store::balances(connection, accounts).await
 }
 
 /// Part of an invoice that credit pays.

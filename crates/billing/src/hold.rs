@@ -66,7 +66,19 @@ pub async fn open_of(
     connection: &mut PgConnection,
     account: AccountId,
 ) -> Result<Vec<Hold>, sqlx::Error> {
-    store::open_of(connection, account).await
+    let mut holds = store::open_of_all(connection, &[account]).await?;
+    Ok(holds.remove(&account).unwrap_or_default())
+}
+
+/// The open holds of accounts, oldest first; those without are missing.
+///
+/// # Errors
+/// The database's.
+pub async fn open_of_all(
+    connection: &mut PgConnection,
+    accounts: &[AccountId],
+) -> Result<HashMap<AccountId, Vec<Hold>>, sqlx::Error> {
+    store::open_of_all(connection, accounts).await
 }
 
 /// Places a hold on a locked account; nothing when it is held for this reason already.

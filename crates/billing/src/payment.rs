@@ -14,7 +14,7 @@
 //! there is no second one for the invoice; one whose outcome is unknown is asked for, never retried
 //! blindly. Nothing leaves a final state.
 //!
-//! Owns `billing.payment`. Emits `payment.succeeded`, `payment.declined`, `payment.overpaid`,
+//! Owns `billing.payment`, `billing.gateway_webhook`. Emits `payment.succeeded`, `payment.declined`, `payment.overpaid`,
 //! `payment.unresolved`, `payment.wanted`.
 
 mod by_hand;
@@ -22,6 +22,7 @@ mod decide;
 mod depart;
 mod settle;
 mod store;
+mod webhook;
 
 use chrono::{DateTime, Utc};
 use outbox::{Locked, NewEvent, UnitOfWork};
@@ -37,9 +38,10 @@ use crate::text::TextProblem;
 
 pub use by_hand::{ByHand, record};
 pub use decide::{ask_all, decide_all};
-pub use depart::depart_all;
+pub use depart::{depart_all, is_wanted};
 pub use settle::{Outcome, settle_all};
-pub use store::{Summary, list};
+pub use store::{Recorded, Summary, list, of_invoice};
+pub use webhook::{Received, receive};
 
 /// An attempt to charge a card.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +88,9 @@ pub enum PaymentError {
     /// There is no such payment.
     #[error("there is no payment {0}")]
     NoPayment(PaymentId),
+    /// The id was given to another payment, or to this one in other words.
+    #[error("there is another payment {0} already: choose a new id")]
+    IdTaken(PaymentId),
     /// Zero or less.
     #[error("a payment is an amount above zero, not {0}")]
     Amount(Money),

@@ -145,15 +145,18 @@ pub async fn remove(
     Ok(())
 }
 
-/// All methods of an account, the newest first, removed ones too.
+/// The latest methods of an account, newest first, removed ones too; from the one after `after` on,
+/// if it is named.
 ///
 /// # Errors
 /// The database's.
 pub async fn list(
     connection: &mut PgConnection,
     account: AccountId,
+    after: Option<PaymentMethodId>,
+    limit: u32,
 ) -> Result<Vec<PaymentMethod>, sqlx::Error> {
-    store::list(connection, account).await
+    store::list(connection, account, after, limit).await
 }
 
 fn check(new: &NewPaymentMethod) -> Result<(), PaymentMethodError> {
@@ -178,14 +181,14 @@ fn check(new: &NewPaymentMethod) -> Result<(), PaymentMethodError> {
 }
 
 /// Whether as many digits stand together as a card's number has, with or without what people put
-/// between them.
+/// between them. Only a letter parts them; digits of any script count.
 fn could_be_card_number(text: &str) -> bool {
     let mut digits = 0;
     for c in text.chars() {
-        match c {
-            '0'..='9' => digits += 1,
-            ' ' | '.' | '_' | '-' => {}
-            _ => digits = 0,
+        if c.is_numeric() {
+            digits += 1;
+        } else if c.is_alphabetic() {
+            digits = 0;
         }
         if digits == CARD_DIGITS_MIN {
             return true;
@@ -216,6 +219,8 @@ mod tests {
             "tok_4242-4242-4242-4242",
             "378282246310005",
             "5555.5555.5555.4444 exp 12",
+            "4242/4242/4242/4242",
+            "４２４２４２４２４２４２４２４２",
         ] {
             let error = check(&new(token, "4242")).unwrap_err();
             assert!(matches!(error, PaymentMethodError::CardNumber("token")));

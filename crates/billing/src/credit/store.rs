@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Credit, CreditError, Use};
-use crate::ids::AccountId;
+use super::{Credit, CreditError, NewCredit, Use};
+use crate::ids::{AccountId, CreditId};
 use crate::money::{Currency, Money};
 
 pub(super) async fn currency(
@@ -25,18 +25,53 @@ pub(super) async fn currency(
     .await
 }
 
+/// The credit of an id, if it was granted before.
+pub(super) async fn granted(
+    tx: &mut PgConnection,
+    new: &NewCredit,
+) -> Result<Option<Credit>, CreditError> {
+    let row = sqlx::query!(
+        r#"
+        -- credit: granted before
+        select granted_at, account_id = $2 and currency = $3 and amount_minor = $4
+            and reason = $5 as "is_same!"
+        from billing.credit
+        where credit_id = $1
+        "#,
+        Uuid::from(new.credit),
+        Uuid::from(new.account),
+        new.money.currency().code(),
+        new.money.minor(),
+        new.reason,
+    )
+    .fetch_optional(tx)
+    .await?;
+    match row {
+        None => Ok(None),
+        Some(row) if row.is_same => Ok(Some(Credit {
+            credit_id: new.credit,
+            money: new.money,
+            reason: new.reason.clone(),
+            granted_at: row.granted_at,
+        })),
+        Some(_) => Err(CreditError::IdTaken(new.credit)),
+    }
+}
+
+/// The account's lock keeps a second one of the same account out; an id of another's is refused.
 pub(super) async fn insert(
     tx: &mut PgConnection,
     account: AccountId,
     granted: &Credit,
     event: Uuid,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
+) -> Result<(), CreditError> {
+    let inserted = sqlx::query!(
         "
         -- credit: grant
         insert into billing.credit
             (credit_id, account_id, currency, amount_minor, reason, granted_at, announced_by)
         values ($1, $2, $3, $4, $5, $6, $7)
+        on conflict (credit_id) do nothing
         ",
         Uuid::from(granted.credit_id),
         Uuid::from(account),
@@ -48,12 +83,16 @@ pub(super) async fn insert(
     )
     .execute(tx)
     .await?;
-    Ok(())
+    match inserted.rows_affected() {
+        0 => Err(CreditError::IdTaken(granted.credit_id)),
+        _ => Ok(()),
+    }
 }
 
 pub(super) async fn list(
     connection: &mut PgConnection,
     account: AccountId,
+    after: Option<CreditId>,
     limit: u32,
 ) -> Result<Vec<Credit>, CreditError> {
     let rows = sqlx::query!(
@@ -62,10 +101,14 @@ pub(super) async fn list(
         select credit_id, currency, amount_minor, reason, granted_at
         from billing.credit
         where account_id = $1
+            and ($2::uuid is null or (granted_at, credit_id) < (
+                select granted_at, credit_id from billing.credit where credit_id = $2
+            ))
         order by granted_at desc, credit_id desc
-        limit $2
+        limit $3
         ",
         Uuid::from(account),
+        after.map(Uuid::from),
         i64::from(limit),
     )
     .fetch_all(connection)

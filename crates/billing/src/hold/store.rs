@@ -1,5 +1,7 @@
 //! The statements of holds.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -10,23 +12,34 @@ use crate::ids::{AccountId, HoldId};
 /// The event that tells of a change, and when it happened.
 type Said = (Uuid, DateTime<Utc>);
 
-pub(super) async fn open_of(
+pub(super) async fn open_of_all(
     connection: &mut PgConnection,
-    account: AccountId,
-) -> Result<Vec<Hold>, sqlx::Error> {
-    sqlx::query_as!(
-        Hold,
+    accounts: &[AccountId],
+) -> Result<HashMap<AccountId, Vec<Hold>>, sqlx::Error> {
+    let ids: Vec<Uuid> = accounts.iter().map(|id| Uuid::from(*id)).collect();
+    let rows = sqlx::query!(
         "
-        -- hold: open ones of an account
-        select hold_id, reason, cause, placed_at
+        -- hold: open ones
+        select account_id, hold_id, reason, cause, placed_at
         from billing.hold
-        where account_id = $1 and released_at is null
+        where account_id = any ($1) and released_at is null
         order by placed_at, hold_id
         ",
-        Uuid::from(account),
+        &ids,
     )
     .fetch_all(connection)
-    .await
+    .await?;
+    let mut holds: HashMap<AccountId, Vec<Hold>> = HashMap::new();
+    for row in rows {
+        let hold = Hold {
+            hold_id: row.hold_id.into(),
+            reason: row.reason,
+            cause: row.cause,
+            placed_at: row.placed_at,
+        };
+        holds.entry(row.account_id.into()).or_default().push(hold);
+    }
+    Ok(holds)
 }
 
 /// False when the account is held for this reason already.

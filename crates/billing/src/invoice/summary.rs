@@ -66,6 +66,12 @@ pub struct Summary {
     pub tax: Money,
     /// What the invoice asks for.
     pub total: Money,
+    /// What credit paid of it when it became final.
+    pub credit: Money,
+    /// What payments and credit have settled by now, that credit included.
+    pub settled: Money,
+    /// What is still to be paid; nothing on one that is paid, void or written off.
+    pub due: Money,
     /// When it became final.
     pub finalized_at: DateTime<Utc>,
     /// When it was paid, if it is.

@@ -30,7 +30,8 @@ pub struct ByHand {
     pub note: String,
 }
 
-/// Records a payment. What is above the invoice's due amount goes to the account's credit.
+/// Records a payment. What is above the invoice's due amount goes to the account's credit. Told
+/// again in the same words, it is answered as it was recorded.
 ///
 /// # Errors
 /// [`PaymentError`].
@@ -60,7 +61,7 @@ pub async fn record(
         None => None,
     };
     let capture = Capture::of(by_hand.money, owed.as_ref().map(|owed| owed.due))?;
-    let payload = succeeded_payload(&store::Known::by_hand(&by_hand), &capture);
+    let payload = succeeded_payload(&store::Known::by_hand(&by_hand), &capture, owed.as_ref());
     let event = NewEvent::new("payment.succeeded", 1, payload);
     store::insert_by_hand(tx, &by_hand, (&capture, event.event_id), now).await?;
     tx.append(locked, event);
@@ -81,6 +82,7 @@ pub async fn record(
         payment: by_hand.payment,
         applied: capture.applied,
         excess: capture.excess,
+        is_new: true,
     })
 }
 

@@ -1,11 +1,13 @@
 //! The statements of payments that read, and that begin one.
 
+mod by_hand;
 mod moved;
+mod summary;
+mod webhook;
 
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -13,7 +15,12 @@ use super::{Attempt, ByHand, PaymentError};
 use crate::ids::{AccountId, InvoiceId, PaymentId, PaymentMethodId};
 use crate::money::{Currency, Money, MoneyError};
 
-pub(super) use moved::{Moved, cancel_overtaken, depart};
+pub use by_hand::Recorded;
+pub(super) use by_hand::{insert_by_hand, recorded};
+pub(super) use moved::{Moved, cancel_overtaken, depart, is_wanted};
+pub(super) use summary::by_id;
+pub use summary::{Summary, list, of_invoice};
+pub(super) use webhook::{keep, of_gateway};
 
 /// How far a payment has come, as far as decisions need to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -355,81 +362,6 @@ impl Capture {
     }
 }
 
-/// What recording a payment by hand came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Recorded {
-    /// Which.
-    pub payment: PaymentId,
-    /// What of it settled the invoice.
-    pub applied: Money,
-    /// What went to the account's credit.
-    pub excess: Money,
-}
-
-/// The same payment, if it was recorded before.
-pub(super) async fn recorded(
-    tx: &mut PgConnection,
-    by_hand: &ByHand,
-) -> Result<Option<Recorded>, PaymentError> {
-    let row = sqlx::query!(
-        r#"
-        -- payment: recorded before
-        select currency, captured_minor as "captured!", applied_minor as "applied!"
-        from billing.payment
-        where payment_id = $1 and account_id = $2 and kind = 'by_hand'
-        "#,
-        Uuid::from(by_hand.payment),
-        Uuid::from(by_hand.account),
-    )
-    .fetch_optional(tx)
-    .await?;
-    let Some(row) = row else { return Ok(None) };
-    let currency = Currency::parse(&row.currency)?;
-    let (captured, applied) = (
-        Money::new(row.captured, currency),
-        Money::new(row.applied, currency),
-    );
-    Ok(Some(Recorded {
-        payment: by_hand.payment,
-        applied,
-        excess: captured.sub(applied)?,
-    }))
-}
-
-pub(super) async fn insert_by_hand(
-    tx: &mut PgConnection,
-    by_hand: &ByHand,
-    (capture, event): (&Capture, Uuid),
-    now: DateTime<Utc>,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "
-        -- payment: record one by hand
-        insert into billing.payment (
-            payment_id, account_id, invoice_id, kind, attempt, currency, amount_minor, state,
-            created_at, settled_at, captured_minor, applied_minor, note, succeeded_event,
-            succeeded_xid
-        )
-        select $1, $2, $3, 'by_hand', coalesce(max(attempt), 0) + 1, $4, $5, 'succeeded',
-            $6, $6, $5, $7, $8, $9, pg_current_xact_id()
-        from billing.payment
-        where invoice_id = $3
-        ",
-        Uuid::from(by_hand.payment),
-        Uuid::from(by_hand.account),
-        by_hand.invoice.map(Uuid::from),
-        by_hand.money.currency().code(),
-        by_hand.money.minor(),
-        now,
-        capture.applied.minor(),
-        by_hand.note,
-        event,
-    )
-    .execute(tx)
-    .await?;
-    Ok(())
-}
-
 pub(super) async fn currency(
     tx: &mut PgConnection,
     account: AccountId,
@@ -443,88 +375,4 @@ pub(super) async fn currency(
     )
     .fetch_one(tx)
     .await
-}
-
-/// A payment as people ask for it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Summary {
-    /// Its id.
-    pub payment_id: PaymentId,
-    /// Who pays.
-    pub account_id: AccountId,
-    /// For which invoice.
-    pub invoice_id: Option<InvoiceId>,
-    /// `card` or `by_hand`.
-    pub kind: String,
-    /// Which attempt for the invoice.
-    pub attempt: i32,
-    /// The gateway, of a card.
-    pub gateway: Option<String>,
-    /// ISO 4217.
-    pub currency: String,
-    /// What was asked for, in minor units.
-    pub amount_minor: i64,
-    /// What came in, in minor units.
-    pub captured_minor: Option<i64>,
-    /// What of it settled the invoice, in minor units.
-    pub applied_minor: Option<i64>,
-    /// `created`, `sent`, `unknown`, `succeeded`, `declined`, `cancelled` or `manual`.
-    pub state: String,
-    /// Why it was declined, in the gateway's words.
-    pub decline_code: Option<String>,
-    /// The last trouble, or what a person wrote.
-    pub note: Option<String>,
-    /// When it was decided.
-    pub created_at: DateTime<Utc>,
-    /// When it ended.
-    pub settled_at: Option<DateTime<Utc>>,
-}
-
-/// The latest payments of an account, newest first.
-///
-/// # Errors
-/// The database's.
-pub async fn list(
-    connection: &mut PgConnection,
-    account: AccountId,
-    limit: u32,
-) -> Result<Vec<Summary>, sqlx::Error> {
-    sqlx::query_as!(
-        Summary,
-        r#"
-        -- payment: list
-        select payment_id, account_id, invoice_id as "invoice_id: InvoiceId", kind, attempt,
-            gateway, currency, amount_minor, captured_minor, applied_minor, state, decline_code,
-            note, created_at, settled_at
-        from billing.payment
-        where account_id = $1
-        order by created_at desc, payment_id desc
-        limit $2
-        "#,
-        Uuid::from(account),
-        i64::from(limit),
-    )
-    .fetch_all(connection)
-    .await
-}
-
-pub(super) async fn by_id(
-    connection: &mut PgConnection,
-    payment: PaymentId,
-) -> Result<Option<Summary>, PaymentError> {
-    let found = sqlx::query_as!(
-        Summary,
-        r#"
-        -- payment: by id
-        select payment_id, account_id, invoice_id as "invoice_id: InvoiceId", kind, attempt,
-            gateway, currency, amount_minor, captured_minor, applied_minor, state, decline_code,
-            note, created_at, settled_at
-        from billing.payment
-        where payment_id = $1
-        "#,
-        Uuid::from(payment),
-    )
-    .fetch_optional(connection)
-    .await?;
-    Ok(found)
 }

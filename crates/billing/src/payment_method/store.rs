@@ -82,6 +82,8 @@ pub(super) async fn remove(
 pub(super) async fn list(
     connection: &mut PgConnection,
     account: AccountId,
+    after: Option<PaymentMethodId>,
+    limit: u32,
 ) -> Result<Vec<PaymentMethod>, sqlx::Error> {
     sqlx::query_as!(
         PaymentMethod,
@@ -90,9 +92,16 @@ pub(super) async fn list(
         select payment_method_id, gateway, brand, last_four, added_at, removed_at
         from billing.payment_method
         where account_id = $1
+            and ($2::uuid is null or (added_at, payment_method_id) < (
+                select added_at, payment_method_id from billing.payment_method
+                where payment_method_id = $2
+            ))
         order by added_at desc, payment_method_id desc
+        limit $3
         ",
         Uuid::from(account),
+        after.map(Uuid::from),
+        i64::from(limit),
     )
     .fetch_all(connection)
     .await

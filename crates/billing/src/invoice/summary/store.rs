@@ -14,13 +14,15 @@ pub(super) async fn by_id(
 ) -> Result<Option<Summary>, ListError> {
     let row = sqlx::query_as!(
         Row,
-        "
+        r#"
         -- invoice: by id
         select invoice_id, account_id, series, number, external_id, customer_name, month, state,
-            lines, currency, subtotal_minor, tax_minor, total_minor, finalized_at, paid_at
+            lines, currency, subtotal_minor, tax_minor, total_minor, credit_minor, settled_minor,
+            case state when 'finalized' then total_minor - settled_minor else 0 end as "due_minor!",
+            finalized_at, paid_at
         from billing.invoice
         where invoice_id = $1
-        ",
+        "#,
         Uuid::from(invoice_id),
     )
     .fetch_optional(pool)
@@ -34,13 +36,15 @@ pub(super) async fn by_number(
 ) -> Result<Option<Summary>, ListError> {
     let row = sqlx::query_as!(
         Row,
-        "
+        r#"
         -- invoice: by number
         select invoice_id, account_id, series, number, external_id, customer_name, month, state,
-            lines, currency, subtotal_minor, tax_minor, total_minor, finalized_at, paid_at
+            lines, currency, subtotal_minor, tax_minor, total_minor, credit_minor, settled_minor,
+            case state when 'finalized' then total_minor - settled_minor else 0 end as "due_minor!",
+            finalized_at, paid_at
         from billing.invoice
         where series = $1 and number = $2
-        ",
+        "#,
         number.series,
         number.number,
     )
@@ -59,17 +63,19 @@ pub(super) async fn list(
     let (series, number) = after.map_or(("", 0), |after| (after.series.as_str(), after.number));
     let rows = sqlx::query_as!(
         Row,
-        "
+        r#"
         -- invoice: list
         select invoice_id, account_id, series, number, external_id, customer_name, month, state,
-            lines, currency, subtotal_minor, tax_minor, total_minor, finalized_at, paid_at
+            lines, currency, subtotal_minor, tax_minor, total_minor, credit_minor, settled_minor,
+            case state when 'finalized' then total_minor - settled_minor else 0 end as "due_minor!",
+            finalized_at, paid_at
         from billing.invoice
         where (series, number) > ($1, $2)
             and ($3::date is null or month = $3)
             and ($4::uuid is null or account_id = $4)
         order by series, number
         limit $5
-        ",
+        "#,
         series,
         number,
         filter.month,
@@ -95,6 +101,9 @@ struct Row {
     subtotal_minor: i64,
     tax_minor: i64,
     total_minor: i64,
+    credit_minor: i64,
+    settled_minor: i64,
+    due_minor: i64,
     finalized_at: DateTime<Utc>,
     paid_at: Option<DateTime<Utc>>,
 }
@@ -123,6 +132,9 @@ impl TryFrom<Row> for Summary {
             subtotal: Money::new(row.subtotal_minor, currency),
             tax: Money::new(row.tax_minor, currency),
             total: Money::new(row.total_minor, currency),
+            credit: Money::new(row.credit_minor, currency),
+            settled: Money::new(row.settled_minor, currency),
+            due: Money::new(row.due_minor, currency),
             finalized_at: row.finalized_at,
             paid_at: row.paid_at,
         })
