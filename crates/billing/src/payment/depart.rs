@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use outbox::UnitOfWork;
+use sqlx::PgConnection;
 
 use super::{PaymentError, store, want};
 use crate::account;
@@ -36,4 +37,16 @@ pub async fn depart_all(
         }
     }
     Ok(sent)
+}
+
+/// Whether an attempt that departed before, and never arrived as far as the gateway can tell, may be
+/// sent again: the world may have changed since, and then its key is to be burnt instead.
+///
+/// # Errors
+/// The database's.
+pub async fn is_wanted(
+    connection: &mut PgConnection,
+    payment: PaymentId,
+) -> Result<bool, sqlx::Error> {
+    store::is_wanted(connection, payment).await
 }

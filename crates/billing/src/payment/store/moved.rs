@@ -53,6 +53,36 @@ pub(crate) async fn depart(
     Ok(sent.into_iter().map(PaymentId::from).collect())
 }
 
+/// Whether the world still asks for an attempt that departed, by the rule of departures.
+pub(crate) async fn is_wanted(
+    connection: &mut PgConnection,
+    payment: PaymentId,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"
+        -- payment: is it still wanted
+        select exists (
+            select from billing.payment
+            join billing.invoice on invoice.invoice_id = payment.invoice_id
+            join billing.payment_method using (payment_method_id)
+            where payment.payment_id = $1
+                and payment.state in ('sent', 'unknown')
+                and invoice.state = 'finalized'
+                and invoice.total_minor - invoice.settled_minor >= payment.amount_minor
+                and payment_method.removed_at is null
+                and not exists (
+                    select from billing.hold
+                    where hold.account_id = payment.account_id and reason = 'dispute'
+                        and released_at is null
+                )
+        ) as "is_wanted!"
+        "#,
+        Uuid::from(payment),
+    )
+    .fetch_one(connection)
+    .await
+}
+
 /// An attempt that the world had overtaken.
 pub(crate) struct Overtaken {
     pub(crate) account: AccountId,
