@@ -4,7 +4,7 @@
 //! nothing configured it has the simulator of its data folder, named [`SIM`]. A site has one or the
 //! other: a card of one gateway is never asked for at another, because its name finds nothing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,11 +42,12 @@ pub struct GatewayConfig {
 }
 
 impl GatewayConfig {
-    /// What the variables of the environment say. An empty one is as good as none.
+    /// What the variables of the environment say, and the data folder. An empty variable is as good
+    /// as none.
     ///
     /// # Errors
     /// [`GatewayError::Timeout`].
-    pub fn from_variables(simulator_dir: PathBuf) -> Result<Self, GatewayError> {
+    pub fn from_variables(data_dir: &Path) -> Result<Self, GatewayError> {
         let variable = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
         let timeout = variable("BILLING_GATEWAY_TIMEOUT_MS");
         Ok(Self {
@@ -54,7 +55,7 @@ impl GatewayConfig {
             secret: variable("BILLING_GATEWAY_SECRET").and_then(Secret::new),
             timeout: timeout.map_or(Ok(TIMEOUT), |text| read_timeout(&text))?,
             webhook_url: variable("BILLING_WEBHOOK_URL"),
-            simulator_dir,
+            simulator_dir: data_dir.join("gateway"),
         })
     }
 }

@@ -4,13 +4,15 @@
 //! |---------------------|---------------------|-----------------------------------------------|
 //! | `collection-report` | `invoice.finalized` | figures of the month, in the same transaction |
 //! | `documents`         | `invoice.finalized` | one HTML file per invoice                     |
+//! | `payments`          | `invoice.finalized`, `payment.wanted`, `payment.unresolved` | charges cards |
 //!
 //! A consumer added to [`add_all`] runs in every binary that runs workers.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use outbox::{ConsumerSpec, Worker};
+use billing::gateway::Gateways;
+use outbox::{ConsumerSpec, Outbox, Worker};
 
 use crate::payload::{InvoiceFinalizedV1, Payload};
 
@@ -18,18 +20,29 @@ mod collection_report;
 mod documents;
 mod dunning;
 pub mod gateways;
+mod notices;
 mod payload;
+mod payments;
 pub mod site;
 
 pub use collection_report::CollectionReport;
 pub use documents::{Documents, FolderError};
 pub use dunning::Dunning;
+pub use notices::{
+    Counting, EmlFolder, MailConfig, MailError, MailSink, Message, Notices, Sender, Sink, Smtp,
+    SmtpUrl, SmtpUrlError,
+};
+pub use payments::{Call, Payments};
 
 /// What the consumers need to know of the place where they run.
 #[derive(Debug, Clone)]
 pub struct WorkersConfig {
     /// The folder of the invoices' files; it is created if it is not there.
     pub documents_dir: PathBuf,
+    /// The gateways that cards are charged at.
+    pub gateways: Gateways,
+    /// The log, for what the consumers write while they call.
+    pub outbox: Outbox,
 }
 
 /// Why the consumers could not be added.
@@ -54,8 +67,8 @@ pub fn names() -> Vec<&'static str> {
 
 /// How each consumer is read and retried.
 #[must_use]
-pub fn specs() -> [ConsumerSpec; 3] {
-    [collection_report(), documents(), dunning()]
+pub fn specs() -> [ConsumerSpec; 4] {
+    [collection_report(), documents(), dunning(), payments()]
 }
 
 fn collection_report() -> ConsumerSpec {
@@ -74,6 +87,22 @@ fn documents() -> ConsumerSpec {
     ConsumerSpec {
         call_timeout: FILE_TIMEOUT,
         ..spec
+    }
+}
+
+/// A card that is asked at once does not keep the others waiting.
+const CARD_CALLS: usize = 64;
+/// Most answers come within a second; who waits for a slow one waits alone.
+const CARD_PATIENCE: Duration = Duration::from_secs(3);
+/// Asking for a payment can take two calls, with a departure between them.
+const CARD_TIMEOUT: Duration = Duration::from_secs(2 * gateways::TIMEOUT_MAX.as_secs() + 20);
+
+fn payments() -> ConsumerSpec {
+    ConsumerSpec {
+        concurrency: CARD_CALLS,
+        patience: CARD_PATIENCE,
+        call_timeout: CARD_TIMEOUT,
+        ..ConsumerSpec::new("payments", payments::TOPICS)
     }
 }
 
@@ -105,6 +134,10 @@ pub fn add_all(
     }
     if is_wanted(&documents()) {
         worker.external(documents(), Documents::in_folder(&config.documents_dir)?);
+    }
+    if is_wanted(&payments()) {
+        let (outbox, gateways) = (config.outbox.clone(), config.gateways.clone());
+        worker.external(payments(), Payments::new(outbox, gateways));
     }
     Ok(())
 }

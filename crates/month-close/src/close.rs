@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use billing::month_close::{self, Closed, Options, RunError, StartError, State};
 use billing::report;
 use billing_workers::WorkersConfig;
+use billing_workers::gateways::{self, GatewayConfig};
 use billing_workers::site::Site;
 use chrono::{DateTime, Months, NaiveDate, NaiveTime, SecondsFormat, Utc};
 use outbox::{Mark, Origin, Since};
@@ -189,12 +190,16 @@ async fn settle(site: &Site, cli: &Cli) -> Result<(Rest, Duration)> {
         return Ok((Rest::default(), Duration::ZERO));
     }
     let stage = Stage::begin("settle", "events");
+    let gateways = gateways::open(&GatewayConfig::from_variables(site.data_dir())?).await?;
     let config = WorkersConfig {
         documents_dir: site.documents_dir(),
+        gateways: gateways.gateways().clone(),
+        outbox: site.outbox().clone(),
     };
     let rest = settle::until_drained(site.outbox(), &config, &stage)
         .await
         .context("the events were not handled; run again to go on")?;
+    gateways.close().await;
     Ok((rest, stage.end("every event is published and handled")))
 }
 

@@ -10,6 +10,7 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use billing_workers::gateways::GatewayError;
 use billing_workers::site::{self, Site, SiteError};
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
@@ -33,7 +34,8 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", site::told(error.as_ref()));
-            let is_bad_input = error.downcast_ref().is_some_and(SiteError::is_bad_input);
+            let is_bad_input = error.downcast_ref().is_some_and(SiteError::is_bad_input)
+                || error.downcast_ref().is_some_and(GatewayError::is_bad_input);
             ExitCode::from(if is_bad_input { 2 } else { 1 })
         }
     }

@@ -4,6 +4,7 @@ use std::future::Future;
 
 use anyhow::{Context as _, Result};
 use billing_workers::WorkersConfig;
+use billing_workers::gateways::{self, GatewayConfig};
 use billing_workers::site::Site;
 use outbox::{Outbox, Relay, Worker, WorkerConfig};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -17,7 +18,18 @@ pub(crate) async fn until_stopped(site: &Site, args: RunArgs) -> Result<()> {
         .documents_dir
         .clone()
         .unwrap_or_else(|| site.documents_dir());
-    let config = WorkersConfig { documents_dir };
+    let gateways = match args.role.consumes() {
+        true => Some(gateways::open(&GatewayConfig::from_variables(site.data_dir())?).await?),
+        false => None,
+    };
+    let config = WorkersConfig {
+        documents_dir,
+        gateways: gateways
+            .as_ref()
+            .map(|open| open.gateways().clone())
+            .unwrap_or_default(),
+        outbox: site.outbox().clone(),
+    };
     let worker = if args.role.consumes() {
         Some(worker(site, &config, &args)?)
     } else {
@@ -34,6 +46,9 @@ pub(crate) async fn until_stopped(site: &Site, args: RunArgs) -> Result<()> {
         ),
         stopping(&shutdown, consume(worker, shutdown.clone())),
     );
+    if let Some(gateways) = gateways {
+        gateways.close().await;
+    }
     published?;
     consumed?;
     info!("Stopped");

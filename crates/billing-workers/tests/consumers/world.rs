@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use billing::gateway::Gateways;
 use billing::import::{ImportOptions, OnBadRow, focus};
 use billing::month_close;
 use billing_workers::WorkersConfig;
@@ -73,6 +74,8 @@ impl World {
     pub(crate) fn start(&self, before_events: impl FnOnce()) -> Running {
         let config = WorkersConfig {
             documents_dir: self.documents_dir(),
+            gateways: Gateways::default(),
+            outbox: self.outbox.clone(),
         };
         let mut worker = Worker::new(self.outbox.clone(), WorkerConfig::default());
         billing_workers::add_all(&mut worker, &config, None).unwrap();

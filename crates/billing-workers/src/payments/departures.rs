@@ -1,0 +1,126 @@
+//! Departures: attempts leave together, so that a thousand calls do not cost a thousand commits.
+//!
+//! One line for the whole process. Whoever comes while a transaction is under way leaves with the
+//! next one; nobody waits for company.
+
+use std::sync::OnceLock;
+
+use billing::ids::PaymentId;
+use billing::payment;
+use chrono::{DateTime, Utc};
+use outbox::{Origin, Outbox};
+use tokio::sync::{mpsc, oneshot};
+
+use super::told;
+
+/// The accounts of so many attempts are locked at once, for a few milliseconds.
+const TOGETHER_MAX: usize = 128;
+
+/// Lets attempts depart.
+#[derive(Debug)]
+pub(super) struct Departures {
+    outbox: Outbox,
+    line: OnceLock<mpsc::Sender<Leaving>>,
+}
+
+#[derive(Debug)]
+struct Leaving {
+    payment: PaymentId,
+    deadline: DateTime<Utc>,
+    answer: oneshot::Sender<Result<bool, String>>,
+}
+
+impl Departures {
+    pub(super) fn new(outbox: Outbox) -> Self {
+        Self {
+            outbox,
+            line: OnceLock::new(),
+        }
+    }
+
+    /// Marks an attempt as sent, with the instant until which its key is safe. False when the world
+    /// had changed: it is cancelled then, and must not be called.
+    pub(super) async fn leave(
+        &self,
+        payment: PaymentId,
+        deadline: DateTime<Utc>,
+    ) -> Result<bool, String> {
+        let (answer, answered) = oneshot::channel();
+        let leaving = Leaving {
+            payment,
+            deadline,
+            answer,
+        };
+        let line = self.line.get_or_init(|| open_line(self.outbox.clone()));
+        let broken = || "the departures of payments broke off".to_owned();
+        line.send(leaving).await.map_err(|_| broken())?;
+        answered.await.unwrap_or_else(|_| Err(broken()))
+    }
+
+    /// Whether the world still asks for an attempt that departed before.
+    pub(super) async fn is_wanted(&self, payment: PaymentId) -> Result<bool, String> {
+        let pool = self.outbox.pool();
+        let asked = async {
+            let mut connection = pool.acquire().await?;
+            payment::is_wanted(&mut connection, payment).await
+        };
+        asked.await.map_err(|error| told(&error))
+    }
+}
+
+fn open_line(outbox: Outbox) -> mpsc::Sender<Leaving> {
+    let (line, mut waiting) = mpsc::channel(TOGETHER_MAX);
+    tokio::spawn(async move {
+        let mut batch = Vec::new();
+        while waiting.recv_many(&mut batch, TOGETHER_MAX).await > 0 {
+            // On a task of its own: a panic over one batch must not end the line.
+            let departing = depart(outbox.clone(), std::mem::take(&mut batch));
+            if let Err(error) = tokio::spawn(departing).await {
+                tracing::error!(%error, "The departures of a batch broke off");
+            }
+        }
+    });
+    line
+}
+
+/// When they cannot leave together, each leaves alone, so that only the culprit stays.
+async fn depart(outbox: Outbox, batch: Vec<Leaving>) {
+    match try_depart(&outbox, &batch).await {
+        Ok(left) => {
+            for leaving in batch {
+                let has_left = left.contains(&leaving.payment);
+                answer(leaving, Ok(has_left));
+            }
+        }
+        Err(error) => {
+            let is_alone = batch.len() == 1;
+            for leaving in batch {
+                let alone = if is_alone {
+                    Err(error.clone())
+                } else {
+                    let left = try_depart(&outbox, std::slice::from_ref(&leaving)).await;
+                    left.map(|left| left.contains(&leaving.payment))
+                };
+                answer(leaving, alone);
+            }
+        }
+    }
+}
+
+async fn try_depart(outbox: &Outbox, batch: &[Leaving]) -> Result<Vec<PaymentId>, String> {
+    let leaving = batch.iter().map(|one| (one.payment, one.deadline));
+    let leaving: Vec<(PaymentId, DateTime<Utc>)> = leaving.collect();
+    let origin = Origin::of("consumer payments").because("a departure");
+    let mut tx = outbox.begin(origin).await.map_err(|error| told(&error))?;
+    let left = payment::depart_all(&mut tx, &leaving, outbox::clock::now()).await;
+    let left = left.map_err(|error| told(&error))?;
+    tx.commit().await.map_err(|error| told(&error))?;
+    Ok(left)
+}
+
+/// A call that was given up meanwhile is not told; its row says what to do next.
+fn answer(leaving: Leaving, has_left: Result<bool, String>) {
+    if leaving.answer.send(has_left).is_err() {
+        tracing::debug!(payment = %leaving.payment, "A call was given up at its departure");
+    }
+}
