@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::payload::{InvoiceFinalizedV1, Payload};
 
-mod folder;
+pub(crate) mod folder;
 
 use folder::Folder;
 pub use folder::FolderError;
@@ -40,7 +40,7 @@ impl Documents {
     /// [`FolderError`].
     pub fn in_folder(root: &Path) -> Result<Self, FolderError> {
         Ok(Self {
-            folder: Arc::new(Folder::create(root)?),
+            folder: Arc::new(Folder::create(root, "documents'")?),
         })
     }
 }

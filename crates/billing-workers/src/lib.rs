@@ -6,13 +6,15 @@
 //! | `documents`         | `invoice.finalized` | one HTML file per invoice                     |
 //! | `payments`          | `invoice.finalized`, `payment.wanted`, `payment.unresolved` | charges cards |
 //!
+//! | `notices`           | invoices, payments and holds | one mail per cause                   |
+//!
 //! A consumer added to [`add_all`] runs in every binary that runs workers.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use billing::gateway::Gateways;
-use outbox::{ConsumerSpec, Outbox, Worker};
+use outbox::{ConsumerSpec, OnDead, Outbox, Worker};
 
 use crate::payload::{InvoiceFinalizedV1, Payload};
 
@@ -41,6 +43,8 @@ pub struct WorkersConfig {
     pub documents_dir: PathBuf,
     /// The gateways that cards are charged at.
     pub gateways: Gateways,
+    /// How customers are told.
+    pub mail: MailConfig,
     /// The log, for what the consumers write while they call.
     pub outbox: Outbox,
 }
@@ -54,9 +58,12 @@ pub enum AddError {
         /// The name.
         asked: String,
     },
-    /// The documents' folder cannot be used.
+    /// The folder of documents or of mail cannot be used.
     #[error(transparent)]
     Folder(#[from] FolderError),
+    /// The mail server cannot be used.
+    #[error(transparent)]
+    MailServer(#[from] SmtpUrlError),
 }
 
 /// The consumers' names.
@@ -67,8 +74,14 @@ pub fn names() -> Vec<&'static str> {
 
 /// How each consumer is read and retried.
 #[must_use]
-pub fn specs() -> [ConsumerSpec; 4] {
-    [collection_report(), documents(), dunning(), payments()]
+pub fn specs() -> [ConsumerSpec; 5] {
+    [
+        collection_report(),
+        documents(),
+        dunning(),
+        notices(),
+        payments(),
+    ]
 }
 
 fn collection_report() -> ConsumerSpec {
@@ -106,6 +119,21 @@ fn payments() -> ConsumerSpec {
     }
 }
 
+/// Servers of mail refuse whom they find too eager.
+const MAIL_CALLS: usize = 8;
+/// A server may look long at a mail before it answers.
+const MAIL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// One mail that cannot be sent keeps no other from its customer: each tells of its own cause.
+fn notices() -> ConsumerSpec {
+    ConsumerSpec {
+        on_dead: OnDead::Skip,
+        concurrency: MAIL_CALLS,
+        call_timeout: MAIL_TIMEOUT,
+        ..ConsumerSpec::new("notices", notices::TOPICS)
+    }
+}
+
 /// Adds all consumers to a worker, or those named in `only`.
 ///
 /// # Errors
@@ -135,9 +163,26 @@ pub fn add_all(
     if is_wanted(&documents()) {
         worker.external(documents(), Documents::in_folder(&config.documents_dir)?);
     }
+    if is_wanted(&notices()) {
+        add_notices(worker, &config.mail)?;
+    }
     if is_wanted(&payments()) {
         let (outbox, gateways) = (config.outbox.clone(), config.gateways.clone());
         worker.external(payments(), Payments::new(outbox, gateways));
+    }
+    Ok(())
+}
+
+fn add_notices(worker: &mut Worker, mail: &MailConfig) -> Result<(), AddError> {
+    let from = mail.from.clone();
+    match &mail.sink {
+        MailSink::Folder(root) => {
+            worker.external(notices(), Notices::new(EmlFolder::create(root)?, from));
+        }
+        MailSink::Smtp(url) => {
+            worker.external(notices(), Notices::new(Smtp::new(url.clone())?, from));
+        }
+        MailSink::Count => worker.external(notices(), Notices::new(Counting::default(), from)),
     }
     Ok(())
 }

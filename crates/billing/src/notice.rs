@@ -92,6 +92,8 @@ pub struct Mail {
     pub message_id: String,
     /// When it was first intended; the same at each attempt, too.
     pub date: DateTime<Utc>,
+    /// Whether an earlier attempt may have got somewhere.
+    pub is_again: bool,
 }
 
 /// What is to be done about a wanted notice.
@@ -317,6 +319,7 @@ impl Draft {
             html,
             message_id: row.message_id,
             date: row.intended_at,
+            is_again: !row.is_new,
         })
     }
 }

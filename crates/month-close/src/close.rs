@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use billing::month_close::{self, Closed, Options, RunError, StartError, State};
 use billing::report;
-use billing_workers::WorkersConfig;
 use billing_workers::gateways::{self, GatewayConfig};
 use billing_workers::site::Site;
+use billing_workers::{MailConfig, WorkersConfig};
 use chrono::{DateTime, Months, NaiveDate, NaiveTime, SecondsFormat, Utc};
 use outbox::{Mark, Origin, Since};
 
@@ -194,6 +194,7 @@ async fn settle(site: &Site, cli: &Cli) -> Result<(Rest, Duration)> {
     let config = WorkersConfig {
         documents_dir: site.documents_dir(),
         gateways: gateways.gateways().clone(),
+        mail: MailConfig::from_variables(site.data_dir())?,
         outbox: site.outbox().clone(),
     };
     let rest = settle::until_drained(site.outbox(), &config, &stage)

@@ -14,6 +14,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use billing_workers::MailError;
 use billing_workers::gateways::GatewayError;
 use billing_workers::site::{self, Site, SiteConfig, SiteError};
 use clap::Parser;
@@ -70,6 +71,7 @@ fn is_bad_input(error: &anyhow::Error) -> bool {
     error.is::<BadInput>()
         || error.downcast_ref().is_some_and(SiteError::is_bad_input)
         || error.downcast_ref().is_some_and(GatewayError::is_bad_input)
+        || error.is::<MailError>()
 }
 
 /// The number of the signal that asks us to stop: 2 from the keyboard, 15 from a supervisor.

@@ -10,6 +10,7 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use billing_workers::MailError;
 use billing_workers::gateways::GatewayError;
 use billing_workers::site::{self, Site, SiteError};
 use clap::Parser as _;
@@ -35,7 +36,8 @@ async fn main() -> ExitCode {
         Err(error) => {
             eprintln!("error: {}", site::told(error.as_ref()));
             let is_bad_input = error.downcast_ref().is_some_and(SiteError::is_bad_input)
-                || error.downcast_ref().is_some_and(GatewayError::is_bad_input);
+                || error.downcast_ref().is_some_and(GatewayError::is_bad_input)
+                || error.is::<MailError>();
             ExitCode::from(if is_bad_input { 2 } else { 1 })
         }
     }

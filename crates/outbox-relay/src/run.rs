@@ -3,9 +3,9 @@
 use std::future::Future;
 
 use anyhow::{Context as _, Result};
-use billing_workers::WorkersConfig;
 use billing_workers::gateways::{self, GatewayConfig};
 use billing_workers::site::Site;
+use billing_workers::{MailConfig, WorkersConfig};
 use outbox::{Outbox, Relay, Worker, WorkerConfig};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,7 @@ pub(crate) async fn until_stopped(site: &Site, args: RunArgs) -> Result<()> {
             .as_ref()
             .map(|open| open.gateways().clone())
             .unwrap_or_default(),
+        mail: MailConfig::from_variables(site.data_dir())?,
         outbox: site.outbox().clone(),
     };
     let worker = if args.role.consumes() {

@@ -1,4 +1,4 @@
-//! The folder of the documents: files that are there whole or not at all.
+//! A folder of documents or mails: files that are there whole or not at all.
 
 use std::collections::HashSet;
 use std::fs;
@@ -8,13 +8,14 @@ use std::sync::{Mutex, PoisonError};
 
 use billing::document::{WholeFile, clear_leftovers, sync_folder};
 
-/// Why a document's file or folder could not be written.
+/// Why a file or its folder could not be written.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot write {} ({source}): is the documents' folder there, writable and not full?",
+    "cannot write {} ({source}): is the {whose} folder there, writable and not full?",
     path.display()
 )]
 pub struct FolderError {
+    whose: &'static str,
     path: PathBuf,
     source: io::Error,
 }
@@ -46,6 +47,8 @@ impl FolderError {
 /// A folder with sub-folders.
 #[derive(Debug)]
 pub(crate) struct Folder {
+    /// What lies in it, for people: `documents'`.
+    whose: &'static str,
     root: PathBuf,
     /// Sub-folders of which this program knows that a crash of the machine keeps them.
     known: Mutex<HashSet<PathBuf>>,
@@ -54,12 +57,14 @@ pub(crate) struct Folder {
 impl Folder {
     /// Only here is the root created. Later it is expected: were a missing one made anew, files
     /// would land below a mount that is not there.
-    pub(crate) fn create(root: &Path) -> Result<Self, FolderError> {
+    pub(crate) fn create(root: &Path, whose: &'static str) -> Result<Self, FolderError> {
         let folder = Self {
+            whose,
             root: root.to_owned(),
             known: Mutex::default(),
         };
         fs::create_dir_all(root).map_err(|source| FolderError {
+            whose,
             path: root.to_owned(),
             source,
         })?;
@@ -79,6 +84,7 @@ impl Folder {
                     .clear();
             }
             FolderError {
+                whose: self.whose,
                 path: self.root.join(path),
                 source,
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use billing::gateway::Gateways;
 use billing::import::{ImportOptions, OnBadRow, focus};
 use billing::month_close;
-use billing_workers::WorkersConfig;
+use billing_workers::{MailConfig, WorkersConfig};
 use chrono::{DateTime, NaiveDate, Utc};
 use outbox::{Event, Lane, LogPoint, Origin, Outbox, Relay, Worker, WorkerConfig};
 use sqlx::Row as _;
@@ -75,6 +75,7 @@ impl World {
         let config = WorkersConfig {
             documents_dir: self.documents_dir(),
             gateways: Gateways::default(),
+            mail: MailConfig::new(self.folder.path().join("mail"), None, None).unwrap(),
             outbox: self.outbox.clone(),
         };
         let mut worker = Worker::new(self.outbox.clone(), WorkerConfig::default());

@@ -31,7 +31,7 @@ fn files_below(root: &Path) -> Vec<String> {
 #[test]
 fn a_file_written_twice_is_one_file() {
     let root = tempfile::tempdir().unwrap();
-    let folder = Folder::create(&root.path().join("documents")).unwrap();
+    let folder = Folder::create(&root.path().join("documents"), "documents'").unwrap();
 
     folder.write(PATH, b"bytes", false).unwrap();
     folder.write(PATH, b"bytes", true).unwrap();
@@ -44,7 +44,7 @@ fn a_file_written_twice_is_one_file() {
 #[test]
 fn another_attempt_removes_what_the_killed_one_left() {
     let root = tempfile::tempdir().unwrap();
-    let folder = Folder::create(root.path()).unwrap();
+    let folder = Folder::create(root.path(), "documents'").unwrap();
     folder
         .write("2024-09/INV-000xxx/INV-000002.html", b"neighbour", false)
         .unwrap();
@@ -63,7 +63,7 @@ fn another_attempt_removes_what_the_killed_one_left() {
 #[test]
 fn a_sub_folder_that_was_removed_is_made_again() {
     let root = tempfile::tempdir().unwrap();
-    let folder = Folder::create(root.path()).unwrap();
+    let folder = Folder::create(root.path(), "documents'").unwrap();
     folder.write(PATH, b"bytes", false).unwrap();
     fs::remove_dir_all(root.path().join("2024-09")).unwrap();
 
@@ -78,7 +78,7 @@ fn a_sub_folder_that_was_removed_is_made_again() {
 fn a_root_that_is_gone_is_waited_for_and_not_made_anew() {
     let root = tempfile::tempdir().unwrap();
     let mount = root.path().join("mount");
-    let folder = Folder::create(&mount).unwrap();
+    let folder = Folder::create(&mount, "documents'").unwrap();
     fs::remove_dir(&mount).unwrap();
 
     let error = folder.write(PATH, b"bytes", false).unwrap_err();
@@ -91,20 +91,20 @@ fn a_root_that_is_gone_is_waited_for_and_not_made_anew() {
 fn a_file_where_the_folder_should_be_is_waited_out() {
     let root = tempfile::tempdir().unwrap();
     let mount = root.path().join("mount");
-    let folder = Folder::create(&mount).unwrap();
+    let folder = Folder::create(&mount, "documents'").unwrap();
     fs::remove_dir(&mount).unwrap();
     fs::write(&mount, "in the way").unwrap();
 
     let error = folder.write(PATH, b"bytes", false).unwrap_err();
 
     assert!(error.is_of_the_folder(), "{error}");
-    assert!(Folder::create(&mount).is_err());
+    assert!(Folder::create(&mount, "documents'").is_err());
 }
 
 #[test]
 fn trouble_with_one_file_is_not_the_folders() {
     let root = tempfile::tempdir().unwrap();
-    let folder = Folder::create(root.path()).unwrap();
+    let folder = Folder::create(root.path(), "documents'").unwrap();
     fs::create_dir_all(root.path().join(PATH).join("in the way")).unwrap();
 
     let error = folder.write(PATH, b"bytes", false).unwrap_err();
@@ -120,7 +120,7 @@ fn a_folder_that_refuses_even_root_is_waited_out() {
     } else {
         "/System"
     };
-    let folder = Folder::create(Path::new(refusing)).unwrap();
+    let folder = Folder::create(Path::new(refusing), "documents'").unwrap();
 
     let error = folder.write(PATH, b"bytes", false).unwrap_err();
 
@@ -132,6 +132,7 @@ fn the_errors_of_a_disk_are_told_from_those_of_a_file() {
     let is_of_the_folder = |errno: i32| {
         let source = io::Error::from_raw_os_error(errno);
         FolderError {
+            whose: "documents'",
             path: PathBuf::new(),
             source,
         }
@@ -183,7 +184,7 @@ fn a_full_disk_is_waited_out_and_leaves_nothing_half() {
         eprintln!("cannot mount a small disk here: not tried with a full one");
         return;
     };
-    let folder = Folder::create(&disk).unwrap();
+    let folder = Folder::create(&disk, "documents'").unwrap();
     folder.write("first.html", &[b'x'; 40_000], false).unwrap();
 
     let error = folder.write(PATH, &[b'x'; 40_000], false).unwrap_err();
