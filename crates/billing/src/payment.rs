@@ -14,7 +14,8 @@
 //! there is no second one for the invoice; one whose outcome is unknown is asked for, never retried
 //! blindly. Nothing leaves a final state.
 //!
-//! Owns `billing.payment`, `billing.gateway_webhook`. Emits `payment.succeeded`, `payment.declined`, `payment.overpaid`,
+//! Owns `billing.payment`, `billing.gateway_webhook`.
+//! Emits `payment.succeeded`, `payment.declined`, `payment.overpaid`,
 //! `payment.unresolved`, `payment.wanted`.
 
 mod by_hand;
@@ -124,7 +125,6 @@ pub enum PaymentError {
 
 impl PaymentError {
     /// The database's own error, if that is what stands behind it.
-    #[must_use]
     pub fn into_database(self) -> Result<sqlx::Error, Self> {
         match self {
             Self::Database(error)

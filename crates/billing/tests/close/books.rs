@@ -5,10 +5,10 @@ use std::time::Duration;
 use billing::account::{self, NewAccount};
 use billing::check::{self, Scope};
 use billing::ids::{AccountId, PriceId};
-use billing::money::Currency;
+use billing::money::{Currency, Money};
 use billing::month_close::{self, Closed, Options};
 use billing::price::{self, Model, NewPrice, PriceKey};
-use billing::report;
+use billing::report::{self, Fact};
 use billing::usage::{self, UsageEvent, UsageKey};
 use chrono::{DateTime, NaiveDate, Utc};
 use outbox::{
@@ -169,11 +169,10 @@ impl Books {
         let relay = tokio::spawn(Relay::new(self.outbox.clone()).run(stop.clone()));
         let mut worker = Worker::new(self.outbox.clone(), WorkerConfig::default());
         worker.transactional(ConsumerSpec::new("report", TOPICS), Report);
-        worker.transactional(ConsumerSpec::new("documents", TOPICS), Documents);
-        for name in ["report", "documents"] {
-            outbox::register(self.pool(), &ConsumerSpec::new(name, TOPICS))
-                .await
-                .unwrap();
+        let documents = || ConsumerSpec::new("documents", &TOPICS[..1]);
+        worker.transactional(documents(), Documents);
+        for spec in [ConsumerSpec::new("report", TOPICS), documents()] {
+            outbox::register(self.pool(), &spec).await.unwrap();
         }
         let worker = tokio::spawn(worker.run(stop.clone()));
         until("all events to be handled", PATIENCE, async || {
@@ -217,34 +216,41 @@ pub(crate) fn usage_event(
     }
 }
 
-const TOPICS: &[&str] = &["invoice.finalized"];
+const TOPICS: &[&str] = &["invoice.finalized", "invoice.paid", "payment.succeeded"];
 
 /// Keeps the collection report's figures.
 struct Report;
 
 impl Transactional for Report {
     async fn apply(&self, tx: &mut UnitOfWork, events: &[Event]) -> Result<Vec<Obsolete>, Failure> {
-        let finalized: Vec<_> = events.iter().map(finalized).collect();
-        report::count(tx, &finalized)
-            .await
-            .map_err(Failure::retry)?;
+        let facts: Vec<_> = events
+            .iter()
+            .map(|event| (fact(event), event.part))
+            .collect();
+        report::count(tx, &facts).await.map_err(Failure::retry)?;
         Ok(Vec::new())
     }
 }
 
-fn finalized(event: &Event) -> report::Finalized {
+fn fact(event: &Event) -> Fact {
     let payload = &event.payload;
     let currency = Currency::parse(payload["currency"].as_str().unwrap()).unwrap();
-    report::Finalized {
-        month: month(payload["month"].as_str().unwrap()),
-        total: billing::money::Money::new(payload["total_minor"].as_i64().unwrap(), currency),
-        lines: payload["lines"].as_i64().unwrap(),
-        is_paid: payload["state"] == "paid",
-        part: event.part,
+    let money = |field: &str| Money::new(payload[field].as_i64().unwrap(), currency);
+    let month = month(payload["month"].as_str().unwrap());
+    match event.topic.as_str() {
+        "invoice.paid" => Fact::Paid(month, currency),
+        "payment.succeeded" => Fact::Collected(month, money("captured_minor")),
+        _ => Fact::Finalized(report::Finalized {
+            month,
+            total: money("total_minor"),
+            credit: money("credit_minor"),
+            lines: payload["lines"].as_i64().unwrap(),
+            is_paid: payload["state"] == "paid",
+        }),
     }
 }
 
-/// Notes a document of one byte for each invoice.
+/// Notes a document of one byte for each invoice, and that its customer was told.
 struct Documents;
 
 impl Transactional for Documents {
@@ -260,6 +266,20 @@ impl Transactional for Documents {
                     .map(|id| id.parse::<uuid::Uuid>().unwrap()),
             )
             .bind(event.payload["number"].as_str())
+            .execute(&mut **tx)
+            .await?;
+            sqlx::query(
+                "insert into billing.notice (notice_id, account_id, kind, cause, invoice_id, state,
+                    recipient, subject, message_id, sent_at)
+                select gen_random_uuid(), account_id, 'invoice', invoice_id, invoice_id, 'sent',
+                    'a@b', 'Your invoice', invoice_id::text, clock_timestamp()
+                from billing.invoice where invoice_id = $1::uuid and total_minor <> 0",
+            )
+            .bind(
+                event.payload["invoice_id"]
+                    .as_str()
+                    .map(|id| id.parse::<uuid::Uuid>().unwrap()),
+            )
             .execute(&mut **tx)
             .await?;
         }

@@ -9,6 +9,7 @@ mod exceptions;
 mod frozen;
 mod interrupted;
 mod months;
+mod paying;
 mod plants;
 mod racing;
 mod sample;

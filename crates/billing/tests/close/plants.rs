@@ -1,12 +1,15 @@
 //! Violations planted one by one, and the check that has to find each.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use billing::check::{self, Scope};
 use sqlx::{AssertSqlSafe, Row};
 
+use billing::payment::Outcome;
+
 use self::table::PLANTS;
 use crate::books::{Books, month};
+use crate::paying::{captured, money};
 
 mod table;
 
@@ -25,22 +28,42 @@ pub(crate) async fn good() -> Books {
         .used((acme, cost), august, ("1", "12.345678901234"))
         .await;
     books.close(august).await;
+    books.card(acme, "tok_approve").await;
+    let due = money(1_245, "USD");
+    let payment = books.sent(books.invoice(acme).await).await;
+    books.told(payment, captured(due)).await;
+    books.grant(acme, money(20, "USD")).await;
 
     books.used((acme, vm), september, ("7", "0")).await;
     books.used((acme, vm), august, ("3", "0")).await;
+    let mut named = BTreeMap::new();
     for (name, currency, price, use_of) in [
         ("zero", "USD", free, ("5", "0")),
         ("credit", "USD", cost, ("1", "-3")),
         ("nippon", "JPY", yen, ("3", "0")),
+        ("late", "USD", vm, ("40", "0")),
+        ("lost", "USD", vm, ("50", "0")),
         ("foreign", "USD", yen, ("1", "0")),
     ] {
         let account = books.account(name, currency).await;
         books.used((account, price), september, use_of).await;
+        named.insert(name, account);
     }
     let sleepy = books.account("sleepy", "USD").await;
     books.used((sleepy, vm), month("2024-07"), ("1", "0")).await;
     books.used((sleepy, vm), month("2024-10"), ("1", "0")).await;
     books.close(september).await;
+    books.by_hand(acme, money(500, "USD")).await;
+    assert!(books.balance(acme, "customer_credit").await > 0);
+    for name in ["nippon", "late", "lost"] {
+        books.card(named[name], "tok_decline").await;
+    }
+    books.refused(named["nippon"], false).await;
+    books.refused(named["late"], true).await;
+    let lost = books.sent(books.invoice(named["lost"]).await).await;
+    for why in ["no answer", "no answer to the look-up"] {
+        books.told(lost, Outcome::Unknown(why.to_owned())).await;
+    }
     books.settle().await;
     books
 }

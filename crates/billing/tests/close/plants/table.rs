@@ -16,7 +16,8 @@ pub(super) const PLANTS: &[Plant] = &[
         &["L3", "L4"],
         "an invoice posted twice",
         "insert into billing.transfer select (jsonb_populate_record(transfer, jsonb_build_object(
-            'transfer_id', gen_random_uuid()))).* from billing.transfer",
+            'transfer_id', gen_random_uuid()))).* from billing.transfer
+        where source_kind = 'invoice'",
     ),
     (
         &["L3", "L4"],
@@ -78,7 +79,7 @@ pub(super) const PLANTS: &[Plant] = &[
     (&["I3"], "a counter set back", "update billing.number_series set next_number = 2"),
     (&["I3"], "a counter lost", "delete from billing.number_series"),
     (
-        &["I4", "L4", "I1", "I3", "I5", "E1", "E9", "M1", "M2", "D1", "R1"],
+        &["I4", "L4", "I1", "I3", "I5", "E1", "E9", "M1", "M2", "D1", "N1", "R1"],
         "a month closed twice",
         "insert into billing.invoice select (jsonb_populate_record(invoice, jsonb_build_object(
             'invoice_id', gen_random_uuid()))).* from billing.invoice where currency = 'JPY'",
@@ -94,7 +95,7 @@ pub(super) const PLANTS: &[Plant] = &[
         "update billing.line set description = 'Something else' where line_no = 1",
     ),
     (
-        &["I6", "R1"],
+        &["I6", "H1", "H2", "R1"],
         "paid without money",
         "update billing.invoice set state = 'paid', paid_at = now() where currency = 'JPY'",
     ),
@@ -278,5 +279,93 @@ pub(super) const PLANTS: &[Plant] = &[
         "update billing.collection_figure set invoices = invoices + 1",
     ),
     (&["R1"], "a month not counted", "delete from billing.collection_figure"),
+    (
+        &["L5", "L3"],
+        "money that never reached the books",
+        "delete from billing.transfer where source_kind = 'payment'",
+    ),
+    (
+        &["L5"],
+        "an overpayment kept by the house",
+        "update billing.transfer set source_kind = 'payment', source_id = (
+            select payment_id from billing.payment where state = 'unknown')
+        where source_kind = 'payment_excess'",
+    ),
+    (
+        &["L7", "L3"],
+        "a credit promised and not given",
+        "delete from billing.transfer where source_kind = 'credit'",
+    ),
+    (
+        &["L7", "I8"],
+        "credit used up and not written down",
+        "update billing.credit_use set amount_minor = amount_minor - 1",
+    ),
+    (
+        &["I8", "I6"],
+        "settled by nobody",
+        "update billing.invoice set settled_minor = total_minor where state = 'finalized'",
+    ),
+    (
+        &["E3", "E4"],
+        "a success told twice",
+        "insert into outbox.event (event_id, topic, schema_version, key, part, lane, payload, actor)
+        select gen_random_uuid(), topic, schema_version, key, part, lane, payload, actor
+        from outbox.event where topic = 'payment.succeeded' limit 1",
+    ),
+    (
+        &["P1", "P3"],
+        "two charges under way for one invoice",
+        "insert into billing.payment select (jsonb_populate_record(payment, jsonb_build_object(
+            'payment_id', gen_random_uuid(), 'attempt', 7))).*
+        from billing.payment where state = 'unknown'",
+    ),
+    (
+        &["P2"],
+        "a removed card charged",
+        "update billing.payment_method set removed_at = '2001-01-01'
+        where payment_method_id in (
+            select payment_method_id from billing.payment where state = 'declined')",
+    ),
+    (
+        &["P2"],
+        "charged above the invoice",
+        "update billing.payment set amount_minor = amount_minor * 2 where state = 'unknown'",
+    ),
+    (
+        &["P3"],
+        "an unknown outcome that nobody asks for",
+        "delete from outbox.timer where topic = 'payment.unresolved'",
+    ),
+    (
+        &["P4"],
+        "a charge left half way",
+        "update billing.payment set state = 'sent' where state = 'unknown'",
+    ),
+    (
+        &["H1"],
+        "a customer held who owes nothing",
+        "insert into billing.hold (hold_id, account_id, reason, cause, placed_at, announced_by)
+        select gen_random_uuid(), account_id, 'delinquent', 'x', now(), gen_random_uuid()
+        from billing.account where external_id = 'zero'",
+    ),
+    (
+        &["H1"],
+        "a debtor who was let go",
+        "update billing.hold set released_at = now()",
+    ),
+    (
+        &["H2"],
+        "dunned after the payment",
+        "insert into billing.dunning (invoice_id, account_id, policy, rung, state, opened_at)
+        select invoice_id, account_id, 'standard 1', 0, 'retrying', now()
+        from billing.invoice where state = 'paid' limit 1",
+    ),
+    (
+        &["N1"],
+        "a customer who was never told",
+        "delete from billing.notice where notice_id = (select min(notice_id::text)::uuid
+            from billing.notice)",
+    ),
     (&["X1"], "commits that are not kept", "set local synchronous_commit = off"),
 ];
