@@ -108,7 +108,9 @@ async fn a_period_that_is_billed_is_not_billed_again_whatever_its_row_says() {
     assert_eq!(scene.count(invoices).await, 1);
 
     // The control: without the index that refused it, nothing else stands in its way.
-    scene.sql("drop index billing.invoice_once_per_period").await;
+    scene
+        .sql("drop index billing.invoice_once_per_period")
+        .await;
     close_again(&scene).await.exits(1).says(&["VIOLATED"]);
     assert_eq!(scene.count(invoices).await, 2);
 }
