@@ -1,4 +1,4 @@
-//! Accounts: creating one, finding one, listing them.
+//! Accounts: creating one, finding one, listing them, saying where their notices go.
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
@@ -9,14 +9,18 @@ use billing::account::{self, Account, AccountError, NewAccount};
 use billing::ids::AccountId;
 use billing::money::Currency;
 use outbox::{Outbox, clock};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::body::JsonBody;
 use crate::caller::WhoAsks;
-use crate::page::{Limit, Page};
+use crate::page::{Page, Piece};
 use crate::problem::Problem;
+
+mod view;
+
+use view::{AccountView, Standings};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -40,27 +44,6 @@ impl NewAccountBody {
     }
 }
 
-#[derive(Debug, Serialize)]
-pub(crate) struct AccountView {
-    account_id: AccountId,
-    external_id: String,
-    name: String,
-    currency: Currency,
-    zone: &'static str,
-}
-
-impl From<Account> for AccountView {
-    fn from(account: Account) -> Self {
-        Self {
-            account_id: account.account_id,
-            external_id: account.external_id,
-            name: account.name,
-            currency: account.currency,
-            zone: account.zone.name(),
-        }
-    }
-}
-
 pub(crate) async fn create(
     State(outbox): State<Outbox>,
     Extension(caller): WhoAsks,
@@ -71,28 +54,44 @@ pub(crate) async fn create(
     let account = account::create(&mut tx, wanted, clock::now()).await?;
     tx.commit().await?;
     let location = format!("/v1/accounts/{}", Uuid::from(account.account_id));
-    let view = Json(AccountView::from(account));
+    let view = Json(AccountView::new(account, &mut Standings::default()));
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], view))
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Which {
-    #[serde(default)]
-    limit: Limit,
-    after: Option<AccountId>,
+#[serde(expecting = "an object with email, which may be null")]
+pub(crate) struct ChangeBody {
+    // Left out it is missing, not null: an empty object must not take an address away.
+    #[serde(deserialize_with = "Option::deserialize")]
+    email: Option<String>,
+}
+
+pub(crate) async fn change(
+    State(outbox): State<Outbox>,
+    Extension(caller): WhoAsks,
+    id: Result<Path<String>, PathRejection>,
+    JsonBody(body): JsonBody<ChangeBody>,
+) -> Result<Json<AccountView>, Problem> {
+    let Path(id) = id?;
+    let account = id_of(&outbox, &id).await?;
+    let mut tx = outbox.begin(caller.origin()).await?;
+    account::set_email(&mut tx, account, body.email.as_deref()).await?;
+    let changed = found(&mut tx, &Uuid::from(account).to_string()).await?;
+    let view = view::one(&mut tx, changed).await?;
+    tx.commit().await?;
+    Ok(Json(view))
 }
 
 pub(crate) async fn list(
     State(outbox): State<Outbox>,
-    which: Result<Query<Which>, QueryRejection>,
+    piece: Result<Query<Piece<AccountId>>, QueryRejection>,
 ) -> Result<Json<Page<AccountView>>, Problem> {
-    let Query(Which { limit, after }) = which?;
+    let Query(Piece { limit, after }) = piece?;
     let mut connection = outbox.pool().acquire().await?;
     let found = account::list(&mut connection, after, limit.and_one_more()).await?;
-    let views = found.into_iter().map(AccountView::from).collect();
-    let place = |account: &AccountView| Uuid::from(account.account_id).to_string();
-    Ok(Json(Page::of(views, limit, place)))
+    let views = view::all(&mut connection, found).await?;
+    Ok(Json(Page::of(views, limit, AccountView::place)))
 }
 
 pub(crate) async fn show(
@@ -102,7 +101,14 @@ pub(crate) async fn show(
     let Path(id) = id?;
     let mut connection = outbox.pool().acquire().await?;
     let account = found(&mut connection, &id).await?;
-    Ok(Json(account.into()))
+    Ok(Json(view::one(&mut connection, account).await?))
+}
+
+/// The id of an account, by it or by its external id. The connection is given back: whoever holds
+/// one must not wait for a second one, or a full pool would stand still.
+pub(crate) async fn id_of(outbox: &Outbox, text: &str) -> Result<AccountId, Problem> {
+    let mut connection = outbox.pool().acquire().await?;
+    Ok(found(&mut connection, text).await?.account_id)
 }
 
 /// The account of an id, or else of an external id.
@@ -135,6 +141,8 @@ impl From<AccountError> for Problem {
             AccountError::ExternalId(..) => Self::invalid("external_id", error),
             AccountError::Name(..) => Self::invalid("name", error),
             AccountError::UnknownZone(_) => Self::invalid("zone", error),
+            AccountError::Email(_) => Self::invalid("email", error),
+            AccountError::Missing(_) => Self::not_found(error.to_string()),
             AccountError::ExternalIdTaken(_) => Self::new(StatusCode::CONFLICT, error.to_string()),
             AccountError::Database(error) => error.into(),
         }

@@ -33,6 +33,26 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
     }
 }
 
+/// A body that is never repeated, whatever is wrong with it.
+pub(crate) struct SecretBody<T>(pub(crate) T);
+
+/// What is told instead of what came.
+pub(crate) trait Expected {
+    /// A sentence.
+    const EXPECTED: &'static str;
+}
+
+impl<T: DeserializeOwned + Expected, S: Send + Sync> FromRequest<S> for SecretBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        refuse_other_types(request.headers())?;
+        let bytes = whole(request).await?;
+        let read = parse(&bytes).map(Self);
+        read.map_err(|problem| Problem::new(problem.status(), T::EXPECTED))
+    }
+}
+
 /// Takes in the whole body before the request is given a place: clients that send slowly hold up
 /// nobody but themselves.
 pub(crate) async fn receive(request: Request, next: Next) -> Result<Response, Problem> {

@@ -28,9 +28,15 @@ pub(crate) struct Caller {
 impl Caller {
     /// What the events of this request will say of it.
     pub(crate) fn origin(self) -> Origin {
+        let actor = self.actor.clone();
+        self.origin_of(actor)
+    }
+
+    /// The same for one who is known by a proof, whatever the header says.
+    pub(crate) fn origin_of(self, actor: String) -> Origin {
         Origin {
             request_id: Some(self.request_id),
-            ..Origin::of(self.actor)
+            ..Origin::of(actor)
         }
     }
 }

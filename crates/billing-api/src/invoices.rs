@@ -8,11 +8,13 @@ use axum::response::{Html, IntoResponse};
 use billing::document::{self, FrozenInvoice, LoadError};
 use billing::ids::InvoiceId;
 use billing::invoice::{self, Filter, ListError, Number, Summary};
+use billing::payment;
 use outbox::Outbox;
 use serde::Deserialize;
 
 use crate::accounts;
 use crate::page::{Limit, Month, Page};
+use crate::payments::PaymentView;
 use crate::problem::Problem;
 
 mod view;
@@ -72,7 +74,11 @@ pub(crate) async fn show(
 ) -> Result<Json<InvoiceView>, Problem> {
     let summary = found(&outbox, &id?).await?;
     let frozen = frozen(&outbox, summary.invoice_id).await?;
-    Ok(Json(InvoiceView::of(summary, frozen)))
+    let mut connection = outbox.pool().acquire().await?;
+    let payments = payment::of_invoice(&mut connection, summary.invoice_id).await?;
+    let payments = payments.into_iter().map(PaymentView::of);
+    let payments = payments.collect::<Result<_, _>>()?;
+    Ok(Json(InvoiceView::of(summary, frozen, payments)))
 }
 
 pub(crate) async fn page(
@@ -87,12 +93,18 @@ pub(crate) async fn page(
 
 /// The invoice of a number, or of an id.
 async fn found(outbox: &Outbox, text: &str) -> Result<Summary, Problem> {
+    find(outbox, text)
+        .await?
+        .ok_or_else(|| Problem::not_found(format!("There is no invoice {text:?}.")))
+}
+
+pub(crate) async fn find(outbox: &Outbox, text: &str) -> Result<Option<Summary>, Problem> {
     let found = match (Number::parse(text), crate::page::id(text, "inv_")) {
         (_, Some(id)) => invoice::by_id(outbox.pool(), id.into()).await?,
         (Some(number), None) => invoice::by_number(outbox.pool(), &number).await?,
         (None, None) => None,
     };
-    found.ok_or_else(|| Problem::not_found(format!("There is no invoice {text:?}.")))
+    Ok(found)
 }
 
 async fn frozen(outbox: &Outbox, id: InvoiceId) -> Result<FrozenInvoice, Problem> {

@@ -1,12 +1,15 @@
 //! The HTTP interface as a program.
 //!
-//! Exit code 0: stopped as asked. 1: it failed, and says why. 2: it was called wrongly.
+//! Exit code 0: stopped as asked. 1: it failed, and says why. 2: the arguments, the
+//! database's URL or a variable cannot be used.
 
 mod args;
 mod run;
 
 use std::process::ExitCode;
 
+use billing_workers::gateways::GatewayError;
+use billing_workers::site::{self, SiteError};
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 
@@ -27,8 +30,13 @@ async fn main() -> ExitCode {
     match run::until_stopped(args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            eprintln!("error: {}", site::told(error.as_ref()));
+            ExitCode::from(if is_bad_input(&error) { 2 } else { 1 })
         }
     }
+}
+
+fn is_bad_input(error: &anyhow::Error) -> bool {
+    error.downcast_ref().is_some_and(SiteError::is_bad_input)
+        || error.downcast_ref().is_some_and(GatewayError::is_bad_input)
 }

@@ -5,6 +5,8 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::problem::Problem;
+
 /// Larger pages hold a connection long and are read by nobody.
 const LIMIT_MAX: u32 = 200;
 const LIMIT_DEFAULT: u32 = 50;
@@ -36,6 +38,15 @@ impl Limit {
     pub(crate) fn and_one_more(self) -> u32 {
         self.0 + 1
     }
+}
+
+/// Which piece of a list is wanted.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Piece<T> {
+    #[serde(default)]
+    pub(crate) limit: Limit,
+    pub(crate) after: Option<T>,
 }
 
 /// A piece of a list.
@@ -78,6 +89,17 @@ impl TryFrom<String> for Month {
 /// An id, bare or as people see it: `acc_…`.
 pub(crate) fn id(text: &str, prefix: &str) -> Option<Uuid> {
     Uuid::try_parse(text.strip_prefix(prefix).unwrap_or(text)).ok()
+}
+
+/// The id that a client chose in a field, if it did.
+pub(crate) fn chosen(
+    field: &str,
+    text: Option<&str>,
+    prefix: &str,
+) -> Result<Option<Uuid>, Problem> {
+    let refused = || Problem::invalid(field, "The id must be a UUID.");
+    text.map(|text| id(text, prefix).ok_or_else(refused))
+        .transpose()
 }
 
 /// A month as it is read and written here.

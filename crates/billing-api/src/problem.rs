@@ -16,6 +16,11 @@ const DETAIL_CHARS_MAX: usize = 500;
 /// Connections come back within a second, or not soon.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
+/// The only proof that is asked for here is a gateway's; RFC 9110 wants it named.
+const SIGNATURE: HeaderValue = HeaderValue::from_static("Gateway-Signature");
+
+/// A sum that does not fit into a table's column: the amount in hand was one too many.
+const OUT_OF_RANGE: &str = "22003";
 /// Postgres gave up a transaction that may well succeed the next time: serialization failure,
 /// deadlock, lock not available, statement cancelled, and a server that shuts down or starts.
 const TRANSIENT: &[&str] = &[
@@ -71,7 +76,7 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
     }
 
-    fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 }
@@ -83,15 +88,21 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         let json = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, json);
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
-        }
+        match status {
+            StatusCode::SERVICE_UNAVAILABLE => headers.insert(header::RETRY_AFTER, RETRY_AFTER),
+            StatusCode::UNAUTHORIZED => headers.insert(header::WWW_AUTHENTICATE, SIGNATURE),
+            _ => None,
+        };
         response
     }
 }
 
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
+        if code_of(&error).as_deref() == Some(OUT_OF_RANGE) {
+            let detail = "With this amount a sum would not fit into 63 bits of minor units.";
+            return Self::invalid("amount", detail);
+        }
         if !is_transient(&error) {
             return Self::broken(error);
         }
@@ -116,11 +127,14 @@ impl From<CommitError> for Problem {
     }
 }
 
+fn code_of(error: &sqlx::Error) -> Option<Cow<'_, str>> {
+    error.as_database_error()?.code()
+}
+
 fn is_transient(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Database(refused) => {
-            let code = refused.code().unwrap_or(Cow::Borrowed(""));
-            TRANSIENT.contains(&code.as_ref())
+        sqlx::Error::Database(_) => {
+            code_of(error).is_some_and(|code| TRANSIENT.contains(&code.as_ref()))
         }
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
         _ => false,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use billing::gateway::Gateways;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -17,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use crate::routes::routes;
+use crate::state::AppState;
 
 /// A connection that sends no whole header within this time is closed, idle ones too.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,9 +34,16 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// Answers requests until `shutdown`, and then those in hand. What was begun is ended, up to a
 /// bound.
-pub async fn serve(listener: TcpListener, outbox: Outbox, shutdown: CancellationToken) {
+/// Webhooks are believed as `gateways` say.
+pub async fn serve(
+    listener: TcpListener,
+    outbox: Outbox,
+    gateways: Gateways,
+    shutdown: CancellationToken,
+) {
     let running = TaskTracker::new();
-    let connections = Connections::new(routes(outbox, &running));
+    let state = AppState { outbox, gateways };
+    let connections = Connections::new(routes(state, &running));
     let open = connections.open.clone();
     loop {
         let next = async {

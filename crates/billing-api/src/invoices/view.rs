@@ -9,6 +9,7 @@ use rust_decimal::Decimal;
 use serde::Serialize;
 
 use crate::page::written_month;
+use crate::payments::PaymentView;
 
 /// An invoice without its lines.
 #[derive(Debug, Serialize)]
@@ -24,6 +25,12 @@ pub(crate) struct SummaryView {
     subtotal: String,
     tax: String,
     total: String,
+    /// What credit paid of it when it became final.
+    credit: String,
+    /// What payments and credit have settled by now.
+    settled: String,
+    due: String,
+    due_minor: i64,
     line_count: i32,
     finalized_at: DateTime<Utc>,
     paid_at: Option<DateTime<Utc>>,
@@ -49,6 +56,10 @@ impl From<Summary> for SummaryView {
             subtotal: summary.subtotal.decimal(),
             tax: summary.tax.decimal(),
             total: summary.total.decimal(),
+            credit: summary.credit.decimal(),
+            settled: summary.settled.decimal(),
+            due: summary.due.decimal(),
+            due_minor: summary.due.minor(),
             line_count: summary.lines,
             finalized_at: summary.finalized_at,
             paid_at: summary.paid_at,
@@ -56,7 +67,7 @@ impl From<Summary> for SummaryView {
     }
 }
 
-/// An invoice with its lines.
+/// An invoice with its lines and the payments for it.
 #[derive(Debug, Serialize)]
 pub(crate) struct InvoiceView {
     #[serde(flatten)]
@@ -66,10 +77,11 @@ pub(crate) struct InvoiceView {
     end_at: DateTime<Utc>,
     as_of: DateTime<Utc>,
     lines: Vec<LineView>,
+    payments: Vec<PaymentView>,
 }
 
 impl InvoiceView {
-    pub(super) fn of(summary: Summary, frozen: FrozenInvoice) -> Self {
+    pub(super) fn of(summary: Summary, frozen: FrozenInvoice, payments: Vec<PaymentView>) -> Self {
         Self {
             summary: summary.into(),
             zone: frozen.zone.name(),
@@ -77,6 +89,7 @@ impl InvoiceView {
             end_at: frozen.end_at,
             as_of: frozen.as_of,
             lines: frozen.lines.into_iter().map(LineView::from).collect(),
+            payments,
         }
     }
 }

@@ -48,12 +48,21 @@ pub(crate) fn get(target: &str) -> Vec<u8> {
 
 /// A request with a body, and more headers, each with its line's end.
 pub(crate) fn post(target: &str, headers: &str, body: &str) -> Vec<u8> {
+    send("POST", target, headers, body)
+}
+
+pub(crate) fn send(method: &str, target: &str, headers: &str, body: &str) -> Vec<u8> {
+    raw(method, target, headers, body.as_bytes())
+}
+
+/// The same for a body that need not be text.
+pub(crate) fn raw(method: &str, target: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let length = body.len();
-    format!(
-        "POST {target} HTTP/1.1\r\nHost: api\r\nConnection: close\r\n\
-         Content-Type: application/json\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
-    )
-    .into_bytes()
+    let head = format!(
+        "{method} {target} HTTP/1.1\r\nHost: api\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {length}\r\n{headers}\r\n"
+    );
+    [head.as_bytes(), body].concat()
 }
 
 /// Sends bytes and reads the answer; none if the server closes without one.

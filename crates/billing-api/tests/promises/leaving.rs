@@ -18,7 +18,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::client::post;
+use crate::sample::{Debt, closed};
 use crate::scene::{PATIENCE, Scene, wanted};
+use crate::signed::Signed;
 
 const CLIENTS: u64 = 1_000;
 /// Fewer than the server has places, many more than the pool has connections.
@@ -53,9 +55,10 @@ async fn storm(address: SocketAddr, first: u64, at_once: usize) -> Vec<String> {
         .await
 }
 
-#[tokio::test]
-async fn a_request_is_served_to_its_end_though_its_client_has_left() {
-    let scene = Scene::new().await;
+/// Sends a request that has to wait for the accounts, and leaves while it does; afterwards there
+/// is one more in the table.
+async fn left_alone(scene: &Scene, request: &[u8], table: &str) {
+    let before = scene.count(table).await;
     let mut elsewhere = scene.db.pool.begin().await.unwrap();
     sqlx::raw_sql("lock billing.account in exclusive mode")
         .execute(&mut *elsewhere)
@@ -64,19 +67,71 @@ async fn a_request_is_served_to_its_end_though_its_client_has_left() {
 
     let mut stream = TcpStream::connect(scene.address).await.unwrap();
     stream.set_zero_linger().unwrap();
-    let request = post("/v1/accounts", "", &wanted("acme"));
-    stream.write_all(&request).await.unwrap();
+    stream.write_all(request).await.unwrap();
     scene.somebody_waits().await;
     drop(stream);
     // By the time of this answer the server knows that the other client has gone.
     assert_eq!(scene.get("/healthz").await.status, 200);
+    assert_eq!(scene.count(table).await, before);
     elsewhere.rollback().await.unwrap();
 
-    until("the account", PATIENCE, async || {
-        (scene.count("billing.account").await == 1).then_some(())
+    until("what was asked for", PATIENCE, async || {
+        (scene.count(table).await == before + 1).then_some(())
     })
     .await
     .unwrap();
+}
+
+#[tokio::test]
+async fn a_request_is_served_to_its_end_though_its_client_has_left() {
+    let scene = Scene::new().await;
+    let request = post("/v1/accounts", "", &wanted("acme"));
+    left_alone(&scene, &request, "billing.account").await;
+    let amount = r#""amount":"5.00","currency":"EUR""#;
+    for (route, body, table) in [
+        (
+            "credits",
+            format!(r#"{{{amount},"reason":"an outage"}}"#),
+            "billing.credit",
+        ),
+        (
+            "payments",
+            format!(r#"{{{amount},"note":"cash"}}"#),
+            "billing.payment",
+        ),
+        (
+            "payment-methods",
+            r#"{"gateway":"house","token":"tok","brand":"Visa","last_four":"4242"}"#.to_owned(),
+            "billing.payment_method",
+        ),
+    ] {
+        let request = post(&format!("/v1/accounts/acme/{route}"), "", &body);
+        left_alone(&scene, &request, table).await;
+    }
+    assert_eq!(
+        scene.get("/v1/accounts/acme").await.field("credit"),
+        "10.00"
+    );
+}
+
+#[tokio::test]
+async fn a_webhook_is_applied_to_its_end_though_the_gateway_has_left() {
+    let scene = closed().await;
+    let debt = Debt::of(&scene).await;
+    let payment = debt.charged(&scene).await;
+    let told = Signed::capture("evt_1", payment, debt.due_minor).request();
+
+    left_alone(&scene, &told, "billing.gateway_webhook").await;
+
+    assert_eq!(
+        scene
+            .count("billing.payment where state = 'succeeded'")
+            .await,
+        1
+    );
+    // The gateway tells again what it saw no answer to.
+    assert_eq!(scene.send(&told).await.status, 200);
+    assert_eq!(scene.count("billing.gateway_webhook").await, 1);
 }
 
 #[tokio::test]

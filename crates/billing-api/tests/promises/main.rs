@@ -3,9 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod accounts;
+mod cards;
 mod client;
 mod hostile;
 mod leaving;
+mod money;
 mod program;
 mod reading;
+mod sample;
 mod scene;
+mod settings;
+mod signed;
+mod webhooks;

@@ -1,45 +1,13 @@
 //! A closed month, read over HTTP.
 
-use std::path::Path;
-
-use billing::import::{ImportOptions, OnBadRow, focus};
 use billing::money::{Currency, Money};
-use billing::month_close;
-use billing::report::{self, Finalized};
-use chrono::{DateTime, NaiveDate, Utc};
+use billing::report::{self, Fact, Finalized};
 use outbox::Origin;
 use rust_decimal::Decimal;
 use serde_json::Value;
 
+use crate::sample::{closed, september};
 use crate::scene::Scene;
-
-const FILE: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../../samples/focus/focus_2024-09.csv"
-);
-
-fn september() -> NaiveDate {
-    "2024-09-01".parse().unwrap()
-}
-
-/// The sample month, imported and closed.
-async fn closed() -> Scene {
-    let scene = Scene::new().await;
-    let origin = || Origin::of("Ada").because("a test");
-    let now: DateTime<Utc> = "2025-01-01T00:00:00Z".parse().unwrap();
-    let import = ImportOptions {
-        on_bad_row: OnBadRow::Stop,
-        now,
-    };
-    focus::import_file(&scene.outbox, origin(), Path::new(FILE), import, |_| ())
-        .await
-        .unwrap();
-    let options = month_close::Options::new(september(), now, now, origin());
-    month_close::run(&scene.outbox, &options, &|_| ())
-        .await
-        .unwrap();
-    scene
-}
 
 /// All invoices of a query, page by page.
 async fn invoices(scene: &Scene, query: &str) -> Vec<Value> {
@@ -173,11 +141,13 @@ async fn a_report_has_the_figures_that_were_counted() {
     let finalized = Finalized {
         month: september(),
         total,
+        credit: Money::zero(total.currency()),
         lines: 3,
         is_paid: false,
-        part: 0,
     };
-    report::count(&mut tx, &[finalized]).await.unwrap();
+    report::count(&mut tx, &[(Fact::Finalized(finalized), 0)])
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
 
     let report = scene.get("/v1/reports/2024-09").await.json();

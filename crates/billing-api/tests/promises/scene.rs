@@ -1,10 +1,13 @@
 //! A served database of one's own.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use billing::gateway::Gateways;
+use billing_workers::gateways::{House, Secret};
 use outbox::Outbox;
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgPoolOptions;
 use testkit::{TestDb, until};
@@ -36,7 +39,8 @@ impl Scene {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let serving = billing_api::serve(listener, outbox.clone(), shutdown.clone());
+        let (outbox_there, stop) = (outbox.clone(), shutdown.clone());
+        let serving = billing_api::serve(listener, outbox_there, gateways(), stop);
         Self {
             db,
             outbox,
@@ -52,6 +56,12 @@ impl Scene {
 
     pub(crate) async fn post(&self, headers: &str, body: &str) -> Answer {
         self.send(&client::post("/v1/accounts", headers, body))
+            .await
+    }
+
+    /// Posts a body of JSON somewhere.
+    pub(crate) async fn tell(&self, target: &str, body: &Value) -> Answer {
+        self.send(&client::post(target, "", &body.to_string()))
             .await
     }
 
@@ -103,6 +113,22 @@ impl Drop for Scene {
     fn drop(&mut self) {
         self.serving.abort();
     }
+}
+
+/// The secret of the gateway named `house`.
+pub(crate) const SECRET: &str = "whsec_house";
+/// That of the one named `other`.
+pub(crate) const OTHER_SECRET: &str = "whsec_other";
+
+/// Two gateways, whose webhooks are believed and whom nobody can call.
+fn gateways() -> Gateways {
+    let with_secret = |secret| {
+        let house = House::at("http://127.0.0.1:1").unwrap();
+        Arc::new(house.secret(Secret::new(secret)))
+    };
+    Gateways::default()
+        .with("house", with_secret(SECRET))
+        .with("other", with_secret(OTHER_SECRET))
 }
 
 /// The body that creates an account.
