@@ -43,7 +43,7 @@ async fn a_wrong_password_is_refused() {
     let postgres = scene.start();
     let (before, after) = postgres.url().split_once('@').map(own).unwrap();
 
-    let wrong = format!("{}0@{after}", &before[..before.len() - 1]);
+    let wrong = format!("{before}0@{after}");
     let none = format!("postgres://billing@{after}");
 
     for url in [wrong, none] {
