@@ -26,6 +26,7 @@ pub mod payment;
 pub mod payment_method;
 pub mod period;
 pub mod price;
+pub mod reconciliation;
 pub mod report;
 mod text;
 pub mod usage;

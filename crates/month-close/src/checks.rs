@@ -2,14 +2,35 @@
 
 use anyhow::{Context, Result};
 use billing::check::{self, Outcome};
+use billing::gateway::Gateways;
+use billing::reconciliation::{self, Reconciliation};
+use billing_workers::gateways::{self, GatewayConfig};
 use billing_workers::site::Site;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
 use crate::{Verdict, settle};
 
+/// The gateways' statements beside our books, by the gateways' names.
+pub(crate) type Books = Vec<(String, Reconciliation)>;
+
+/// Compares the books of all gateways.
+pub(crate) async fn books(pool: &PgPool, gateways: &Gateways) -> Result<Books> {
+    let mut books = Books::new();
+    for name in gateways.names() {
+        let Some(gateway) = gateways.get(name) else {
+            continue;
+        };
+        let found = reconciliation::reconcile(pool, name, gateway.as_ref())
+            .await
+            .with_context(|| format!("could not compare the books of the gateway {name:?}"))?;
+        books.push((name.to_owned(), found));
+    }
+    Ok(books)
+}
+
 /// Runs the checks; those that hold only at rest when the log is drained.
-pub(crate) async fn all(pool: &PgPool) -> Result<Vec<Outcome>> {
+pub(crate) async fn all(pool: &PgPool, books: Books) -> Result<Vec<Outcome>> {
     let at_rest = settle::drained(pool)
         .await?
         .is_some_and(|rest| rest.waiting == 0);
@@ -18,14 +39,19 @@ pub(crate) async fn all(pool: &PgPool) -> Result<Vec<Outcome>> {
     } else {
         check::Scope::Always
     };
-    check::run(pool, scope)
+    let mut outcomes = check::run(pool, scope)
         .await
-        .context("the checks could not run")
+        .context("the checks could not run")?;
+    outcomes.extend(books.iter().map(|(_, found)| found.outcome(scope)));
+    Ok(outcomes)
 }
 
 /// `month-close check`.
 pub(crate) async fn run(site: &Site, json: bool) -> Result<Verdict> {
-    let outcomes = all(site.pool()).await?;
+    let gateways = gateways::open(&GatewayConfig::from_variables(site.data_dir())?).await?;
+    let books = books(site.pool(), gateways.gateways()).await?;
+    gateways.close().await;
+    let outcomes = all(site.pool(), books).await?;
     print(&outcomes);
     if json {
         println!("{}", json!({ "checks": summary(&outcomes) }));

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use billing::month_close::{self, Closed, Options, RunError, StartError, State};
-use billing::report;
+use billing::report::{self, Collection};
 use billing_workers::gateways::{self, GatewayConfig};
 use billing_workers::site::Site;
 use billing_workers::{MailConfig, WorkersConfig};
@@ -12,6 +12,7 @@ use chrono::{DateTime, Months, NaiveDate, NaiveTime, SecondsFormat, Utc};
 use outbox::{Mark, Origin, Since};
 
 use crate::args::Cli;
+use crate::checks::Books;
 use crate::progress::Stage;
 use crate::settle::{self, Rest};
 use crate::summary::{Summary, Times};
@@ -46,9 +47,11 @@ async fn close(site: &Site, cli: &Cli) -> Result<Summary> {
     refuse_early(cli.close.as_of, month)?;
     let (closed, was_closed, took) = generate(site, cli, month, origin).await?;
     times.generate = took;
-    let (rest, took) = settle(site, cli).await?;
+    let (rest, books, took) = settle(site, cli).await?;
     times.settle = took;
     let report = report_file::write(site, month).await?;
+    // Counted again: payments have moved invoices since they were generated.
+    let figures = month_close::figures(pool, month).await?;
     let by_account = if cli.close.by_account {
         Some(month_close::by_account(pool, month).await?)
     } else {
@@ -56,14 +59,14 @@ async fn close(site: &Site, cli: &Cli) -> Result<Summary> {
     };
     Ok(Summary {
         run: closed.run,
-        figures: closed.figures,
+        figures,
         was_closed,
         dry: false,
-        table: report::of_month(pool, month).await?,
+        collection: report::collection(pool, month).await?,
         events: mark.since(pool).await?,
         rest,
         times,
-        checks: checks::all(pool).await?,
+        checks: checks::all(pool, books).await?,
         documents: (!cli.close.no_workers).then(|| site.documents_dir()),
         report: Some(report),
         by_account,
@@ -108,7 +111,7 @@ async fn dry(site: &Site, cli: &Cli) -> Result<Summary> {
         figures: closed.figures,
         was_closed: false,
         dry: true,
-        table: Vec::new(),
+        collection: Collection::default(),
         events: Since::default(),
         rest: Rest::default(),
         times,
@@ -185,9 +188,10 @@ async fn generate(
     Ok((closed, was_closed, stage.end(&outcome)))
 }
 
-async fn settle(site: &Site, cli: &Cli) -> Result<(Rest, Duration)> {
+/// The gateways' books are compared while they are open.
+async fn settle(site: &Site, cli: &Cli) -> Result<(Rest, Books, Duration)> {
     if cli.close.no_workers {
-        return Ok((Rest::default(), Duration::ZERO));
+        return Ok((Rest::default(), Books::new(), Duration::ZERO));
     }
     let stage = Stage::begin("settle", "events");
     let gateways = gateways::open(&GatewayConfig::from_variables(site.data_dir())?).await?;
@@ -200,8 +204,10 @@ async fn settle(site: &Site, cli: &Cli) -> Result<(Rest, Duration)> {
     let rest = settle::until_drained(site.outbox(), &config, &stage)
         .await
         .context("the events were not handled; run again to go on")?;
+    let books = checks::books(site.pool(), gateways.gateways()).await?;
     gateways.close().await;
-    Ok((rest, stage.end("every event is published and handled")))
+    let took = stage.end("every event is published and handled");
+    Ok((rest, books, took))
 }
 
 fn options(cli: &Cli, month: NaiveDate, origin: Origin) -> Options {

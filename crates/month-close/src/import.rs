@@ -1,10 +1,14 @@
 //! The import stage: the file that was named, or the sample into an empty database.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
-use billing::import::{ImportError, ImportOptions, ImportSummary, OnBadRow, Progress, focus};
+use anyhow::{Context, Result};
+use billing::import::{
+    ImportError, ImportOptions, ImportSummary, OnBadRow, Progress, cards, focus,
+};
+use billing_workers::gateways::SIM;
 use billing_workers::site;
 use chrono::{DateTime, Utc};
 use outbox::{Origin, Outbox, UnitOfWork};
@@ -15,6 +19,8 @@ use crate::progress::Stage;
 
 /// Where the sample lies below the product's folder.
 const SAMPLE: &str = "samples/focus/focus_2024-09.csv";
+/// Lies beside the sample: which of its accounts pays with which card of the simulated gateway.
+const CARDS: &str = "cards.csv";
 
 /// What will be imported.
 #[derive(Debug)]
@@ -71,6 +77,7 @@ pub(crate) async fn run(
             let mut tx = outbox.begin(origin.clone()).await?;
             let imported = focus::import_file_within(&mut tx, path, options, |_| ()).await;
             if imported.is_ok() {
+                give_cards(&mut tx, path, options.now).await?;
                 tx.commit().await?;
             }
             imported
@@ -79,6 +86,16 @@ pub(crate) async fn run(
     let summary = summary.map_err(|error| blame(source, error))?;
     list_skipped(&summary);
     Ok(stage.end(&outcome(source, &summary)))
+}
+
+/// The sample's cards are known to the simulated gateway and to no other.
+async fn give_cards(tx: &mut UnitOfWork, sample: &Path, now: DateTime<Utc>) -> Result<()> {
+    let path = sample.with_file_name(CARDS);
+    let table = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    cards::import(tx, table, SIM, now)
+        .await
+        .with_context(|| format!("cannot import {}", path.display()))?;
+    Ok(())
 }
 
 /// Imports into a transaction that will be rolled back.

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use billing::{month_close, report};
+use billing::month_close;
+use billing::report::{self, Collection};
 use billing_workers::site::Site;
 use chrono::NaiveDate;
 use serde_json::json;
@@ -23,10 +24,10 @@ pub(crate) async fn run(site: &Site, period: Option<NaiveDate>, json: bool) -> R
         let text = format!("there is no {month} in the books: no account was ever used in it");
         return Err(BadInput(text).into());
     }
-    let figures = report::of_month(site.pool(), month)
+    let collection = report::collection(site.pool(), month)
         .await
         .context("the report failed")?;
-    eprint!("{}", report::table(month, &figures));
+    print(month, &collection);
     let path = write(site, month).await?;
     eprintln!("\nReport     {}", path.display());
     if json {
@@ -36,6 +37,17 @@ pub(crate) async fn run(site: &Site, period: Option<NaiveDate>, json: bool) -> R
         );
     }
     Ok(Verdict::Clean)
+}
+
+/// The figures, what is open and why, and what was done about it.
+pub(crate) fn print(month: NaiveDate, collection: &Collection) {
+    eprint!("{}", report::table(month, &collection.figures));
+    let open = report::open_table(&collection.open);
+    if !open.is_empty() {
+        eprint!("\n{open}");
+    }
+    let Collection { held, notices, .. } = collection;
+    eprintln!("\nHeld       {held} accounts\nNotices    {notices} sent");
 }
 
 /// Writes the month's CSV file.

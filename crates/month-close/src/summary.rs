@@ -7,13 +7,13 @@ use std::time::Duration;
 use billing::check::Outcome;
 use billing::money::Money;
 use billing::month_close::{Figures, Run, State};
-use billing::report;
+use billing::report::{Collection, Standing};
 use outbox::Since;
 use serde_json::{Map, Value, json};
 
 use crate::progress::seconds;
 use crate::settle::Rest;
-use crate::{Verdict, checks};
+use crate::{Verdict, checks, report};
 
 /// External id → currency code → what was invoiced.
 pub(crate) type ByAccount = BTreeMap<String, BTreeMap<String, Money>>;
@@ -35,7 +35,7 @@ pub(crate) struct Summary {
     /// Nothing was left to bill when the run began.
     pub(crate) was_closed: bool,
     pub(crate) dry: bool,
-    pub(crate) table: Vec<report::Figures>,
+    pub(crate) collection: Collection,
     /// Whoever appended, published and handled them, from the run's begin to its end.
     pub(crate) events: Since,
     pub(crate) rest: Rest,
@@ -61,10 +61,10 @@ impl Summary {
     /// For people, on stderr.
     pub(crate) fn print(&self) {
         eprintln!("\n{}\n", self.headline());
-        if self.table.is_empty() {
+        if self.collection.figures.is_empty() {
             self.print_figures();
         } else {
-            eprint!("{}", report::table(self.run.month, &self.table));
+            report::print(self.run.month, &self.collection);
         }
         eprintln!();
         let Times {
@@ -145,6 +145,23 @@ impl Summary {
         }
     }
 
+    /// What came in for the month's invoices, by currency.
+    fn collected(&self) -> Vec<Money> {
+        let figures = self.collection.figures.iter();
+        figures
+            .map(|figures| figures.collected)
+            .filter(|money| !money.is_zero())
+            .collect()
+    }
+
+    /// What is due on invoices whose last payment was declined, by currency.
+    fn declined(&self) -> Vec<Money> {
+        let open = self.collection.open.iter();
+        open.filter(|open| open.standing == Standing::Declined)
+            .map(|open| open.due)
+            .collect()
+    }
+
     fn handled(&self) -> i64 {
         self.events.handled - self.rest.dead.min(self.events.handled)
     }
@@ -168,10 +185,10 @@ impl Summary {
             "invoices": { "final": invoices, "paid": paid, "zero": zero, "open": open },
             "lines": lines,
             "invoiced": by_currency(&self.figures.invoiced),
-            "collected": {},
-            "declined": {},
-            "held": 0,
-            "notices": 0,
+            "collected": by_currency(&self.collected()),
+            "declined": by_currency(&self.declined()),
+            "held": self.collection.held,
+            "notices": self.collection.notices,
             "exceptions": exceptions,
             "events": {
                 "appended": self.events.appended,
