@@ -61,6 +61,8 @@ pub struct FrozenInvoice {
     pub tax: Money,
     /// What the invoice asks for.
     pub total: Money,
+    /// What of it the account's credit paid when it became final.
+    pub credit: Money,
     /// All lines in their order, those without charge too.
     pub lines: Vec<FrozenLine>,
 }

@@ -7,7 +7,7 @@ use billing::month_close::{self, Closed, Options, RunError, StartError, State};
 use billing::report::{self, Collection};
 use billing_workers::gateways::{self, GatewayConfig};
 use billing_workers::site::Site;
-use billing_workers::{MailConfig, WorkersConfig};
+use billing_workers::{MailConfig, MailSink, WorkersConfig};
 use chrono::{DateTime, Months, NaiveDate, NaiveTime, SecondsFormat, Utc};
 use outbox::{Mark, Origin, Since};
 
@@ -68,6 +68,9 @@ async fn close(site: &Site, cli: &Cli) -> Result<Summary> {
         times,
         checks: checks::all(pool, books).await?,
         documents: (!cli.close.no_workers).then(|| site.documents_dir()),
+        mail: (!cli.close.no_workers)
+            .then(|| where_mail_went(site))
+            .transpose()?,
         report: Some(report),
         by_account,
     })
@@ -117,6 +120,7 @@ async fn dry(site: &Site, cli: &Cli) -> Result<Summary> {
         times,
         checks: Vec::new(),
         documents: None,
+        mail: None,
         report: None,
         by_account,
     })
@@ -208,6 +212,14 @@ async fn settle(site: &Site, cli: &Cli) -> Result<(Rest, Books, Duration)> {
     gateways.close().await;
     let took = stage.end("every event is published and handled");
     Ok((rest, books, took))
+}
+
+fn where_mail_went(site: &Site) -> Result<String> {
+    Ok(match MailConfig::from_variables(site.data_dir())?.sink {
+        MailSink::Folder(path) => path.display().to_string(),
+        MailSink::Smtp(_) => "the server of BILLING_SMTP_URL".to_owned(),
+        MailSink::Count => "counted only".to_owned(),
+    })
 }
 
 fn options(cli: &Cli, month: NaiveDate, origin: Origin) -> Options {

@@ -42,6 +42,8 @@ pub(crate) struct Summary {
     pub(crate) times: Times,
     pub(crate) checks: Vec<Outcome>,
     pub(crate) documents: Option<PathBuf>,
+    /// Where notices went, in words.
+    pub(crate) mail: Option<String>,
     pub(crate) report: Option<PathBuf>,
     pub(crate) by_account: Option<ByAccount>,
 }
@@ -100,6 +102,9 @@ impl Summary {
         }
         if let Some(path) = &self.documents {
             eprintln!("Documents  {}", path.display());
+        }
+        if let Some(sink) = &self.mail {
+            eprintln!("Mail       {sink}");
         }
         if let Some(path) = &self.report {
             eprintln!("Report     {}", path.display());

@@ -37,6 +37,8 @@ struct Page<'a> {
     subtotal: String,
     tax: String,
     total: String,
+    /// Credit that was used at once.
+    credit: Option<String>,
     outcome: String,
 }
 
@@ -77,7 +79,8 @@ impl<'a> Page<'a> {
             subtotal: figure(invoice.subtotal),
             tax: figure(invoice.tax),
             total: figure(invoice.total),
-            outcome: outcome(invoice.total),
+            credit: (!invoice.credit.is_zero()).then(|| figure(invoice.credit)),
+            outcome: outcome(invoice.total, invoice.credit),
         }
     }
 }
@@ -120,17 +123,24 @@ fn without_charge(lines: usize) -> Option<String> {
     }
 }
 
-/// From the total alone: whether it was paid since is not frozen, and so not for this page to say.
-fn outcome(total: Money) -> String {
-    let amount = format!(
-        "{} {}",
-        total.currency(),
-        figure(total).trim_start_matches('-')
-    );
-    match total.minor() {
-        0 => "Paid: nothing is due.".to_owned(),
-        1.. => format!("Due: {amount}"),
-        _ => format!("Nothing is due: {amount} goes to your account's credit."),
+/// From what is frozen alone: whether it was paid since is not for this page to say.
+fn outcome(total: Money, credit: Money) -> String {
+    let shown = |minor: i64| {
+        let money = Money::new(minor, total.currency());
+        format!(
+            "{} {}",
+            total.currency(),
+            figure(money).trim_start_matches('-')
+        )
+    };
+    match (total.minor(), total.minor().saturating_sub(credit.minor())) {
+        (1.., 0) => "Paid from your account's credit: nothing is due.".to_owned(),
+        (0, _) => "Paid: nothing is due.".to_owned(),
+        (1.., due) => format!("Due: {}", shown(due)),
+        (total, _) => format!(
+            "Nothing is due: {} goes to your account's credit.",
+            shown(total)
+        ),
     }
 }
 

@@ -19,7 +19,8 @@ pub(super) async fn invoices(
         "
         -- document: frozen invoices
         select invoice_id, series, number, external_id, customer_name, zone, month,
-            start_at, end_at, as_of, currency, subtotal_minor, tax_minor, total_minor, lines
+            start_at, end_at, as_of, currency, subtotal_minor, tax_minor, total_minor, credit_minor,
+            lines
         from billing.invoice
         where invoice_id = any ($1)
         ",
@@ -54,6 +55,7 @@ pub(super) async fn invoices(
             subtotal: Money::new(row.subtotal_minor, currency),
             tax: Money::new(row.tax_minor, currency),
             total: Money::new(row.total_minor, currency),
+            credit: Money::new(row.credit_minor, currency),
             lines: Vec::with_capacity(lines),
         };
         invoices.insert(invoice_id, invoice);

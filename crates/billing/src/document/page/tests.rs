@@ -50,6 +50,7 @@ fn invoice(lines: Vec<FrozenLine>) -> FrozenInvoice {
         subtotal: Money::new(total, currency),
         tax: Money::zero(currency),
         total: Money::new(total, currency),
+        credit: Money::zero(currency),
         lines,
     }
 }
@@ -238,7 +239,7 @@ fn figures_have_the_decimals_of_their_currency() {
 
 #[test]
 fn the_outcome_follows_from_the_total() {
-    let outcomes = [1_234_567, 0, -5].map(|minor| outcome(money(minor, "USD")));
+    let outcomes = [1_234_567, 0, -5].map(|minor| outcome(money(minor, "USD"), money(0, "USD")));
 
     assert_snapshot!(outcomes.join("\n"), @r"
     Due: USD 12,345.67
@@ -263,4 +264,17 @@ fn a_period_shows_its_days_in_the_accounts_zone() {
 
     assert!(page.contains("1 September 2024 to 30 September 2024"));
     assert!(page.contains("As of 2024-10-01 03:00:00 EEST"));
+}
+
+#[test]
+fn credit_that_was_used_is_shown_and_lowers_what_is_due() {
+    let mut invoice = invoice(vec![line("vm", "10", Some("1.00"), money(1000, "EUR"))]);
+    invoice.credit = money(250, "EUR");
+
+    let page = render(&invoice);
+
+    assert!(page.contains("<td>Paid from your credit</td><td class=\"figure\">-2.50</td>"));
+    assert!(page.contains("Due: EUR 7.50"));
+    invoice.credit = invoice.total;
+    assert!(render(&invoice).contains("nothing is due"));
 }

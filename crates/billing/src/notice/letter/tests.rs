@@ -42,6 +42,7 @@ fn invoice(customer: &str, lines: Vec<FrozenLine>) -> FrozenInvoice {
         subtotal: eur(total),
         tax: eur(0),
         total: eur(total),
+        credit: eur(0),
         lines,
     }
 }
