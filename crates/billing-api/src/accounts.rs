@@ -8,13 +8,14 @@ use axum::{Extension, Json};
 use billing::account::{self, Account, AccountError, NewAccount};
 use billing::ids::AccountId;
 use billing::money::Currency;
-use outbox::{Outbox, clock};
+use outbox::Outbox;
 use serde::Deserialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::body::JsonBody;
 use crate::caller::WhoAsks;
+use crate::instant;
 use crate::page::{Page, Piece};
 use crate::problem::Problem;
 
@@ -51,7 +52,7 @@ pub(crate) async fn create(
 ) -> Result<impl IntoResponse, Problem> {
     let wanted = body.wanted()?;
     let mut tx = outbox.begin(caller.origin()).await?;
-    let account = account::create(&mut tx, wanted, clock::now()).await?;
+    let account = account::create(&mut tx, wanted, instant::now()).await?;
     tx.commit().await?;
     let location = format!("/v1/accounts/{}", Uuid::from(account.account_id));
     let view = Json(AccountView::new(account, &mut Standings::default()));

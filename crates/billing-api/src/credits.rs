@@ -10,7 +10,7 @@ use billing::ids::{AccountId, CreditId};
 use billing::money::Currency;
 use billing::payment::PaymentError;
 use chrono::{DateTime, Utc};
-use outbox::{Outbox, clock};
+use outbox::Outbox;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -18,7 +18,7 @@ use crate::body::JsonBody;
 use crate::caller::WhoAsks;
 use crate::page::{Page, Piece, chosen};
 use crate::problem::Problem;
-use crate::{accounts, amount};
+use crate::{accounts, amount, instant};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -74,7 +74,7 @@ pub(crate) async fn grant(
     let account = accounts::id_of(&outbox, &id?).await?;
     let wanted = body.wanted(account)?;
     let mut tx = outbox.begin(caller.origin()).await?;
-    let Granted { credit, is_new } = credit::grant(&mut tx, wanted, clock::now()).await?;
+    let Granted { credit, is_new } = credit::grant(&mut tx, wanted, instant::now()).await?;
     tx.commit().await?;
     let status = if is_new {
         StatusCode::CREATED

@@ -39,6 +39,7 @@ mod caller;
 mod credits;
 mod health;
 mod history;
+mod instant;
 mod invoices;
 mod notices;
 mod page;

@@ -10,13 +10,14 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use billing::ids::{AccountId, PaymentMethodId};
 use billing::payment_method::{self, NewPaymentMethod, PaymentMethod, PaymentMethodError};
-use outbox::{Outbox, clock};
+use outbox::Outbox;
 use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::accounts;
 use crate::body::{Expected, SecretBody};
 use crate::caller::WhoAsks;
+use crate::instant;
 use crate::page::{self, Page, Piece};
 use crate::problem::Problem;
 
@@ -54,7 +55,7 @@ pub(crate) async fn add(
 ) -> Result<(StatusCode, Json<PaymentMethod>), Problem> {
     let account = accounts::id_of(&outbox, &id?).await?;
     let mut tx = outbox.begin(caller.origin()).await?;
-    let now = clock::now();
+    let now = instant::now();
     let method = payment_method::add(&mut tx, body.wanted(account), now).await?;
     tx.commit().await?;
     let is_new = method.added_at == now;
@@ -89,7 +90,7 @@ pub(crate) async fn remove(
     let account = accounts::id_of(&outbox, &account).await?;
     let method = page::id(&method, "pmt_").ok_or_else(missing)?;
     let mut tx = outbox.begin(caller.origin()).await?;
-    payment_method::remove(&mut tx, account, method.into(), clock::now()).await?;
+    payment_method::remove(&mut tx, account, method.into(), instant::now()).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -7,14 +7,14 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use billing::ids::{AccountId, PaymentId};
 use billing::payment::{self, ByHand, PaymentError};
-use outbox::{Outbox, clock};
+use outbox::Outbox;
 use serde::Deserialize;
 
 use crate::body::JsonBody;
 use crate::caller::WhoAsks;
 use crate::page::{Page, Piece, chosen};
 use crate::problem::Problem;
-use crate::{accounts, amount, invoices};
+use crate::{accounts, amount, instant, invoices};
 
 mod view;
 
@@ -62,7 +62,7 @@ pub(crate) async fn record(
     let account = accounts::id_of(&outbox, &id?).await?;
     let wanted = body.wanted(&outbox, account).await?;
     let mut tx = outbox.begin(caller.origin()).await?;
-    let recorded = payment::record(&mut tx, wanted, clock::now()).await?;
+    let recorded = payment::record(&mut tx, wanted, instant::now()).await?;
     let written = payment::by_id(&mut tx, recorded.payment).await?;
     let view = written.map(PaymentView::of).transpose()?;
     tx.commit().await?;

@@ -12,11 +12,12 @@ use axum::{Extension, Json};
 use billing::gateway::{Gateways, Webhook, WebhookError};
 use billing::payment::{self, Received};
 use chrono::{DateTime, Utc};
-use outbox::{Outbox, clock};
+use outbox::Outbox;
 use serde::Serialize;
 use tracing::{error, warn};
 
 use crate::caller::WhoAsks;
+use crate::instant;
 use crate::problem::Problem;
 
 /// The same whatever came of it: the sender has nothing more to do.
@@ -33,7 +34,7 @@ pub(crate) async fn receive(
     (headers, body): (HeaderMap, Bytes),
 ) -> Result<Json<Receipt>, Problem> {
     let Path(name) = name?;
-    let now = clock::now();
+    let now = instant::now();
     let webhook = believed(&gateways, &name, (&headers, &body), now)?;
     let id = webhook.id.clone();
     let mut tx = outbox

@@ -125,6 +125,15 @@ async fn no_answer_tells_of_our_inside() {
             format!("/v1/accounts?after={text}"),
             format!("/v1/accounts?limit={text}"),
             format!("/v1/accounts/acme/history?after={text}"),
+            format!("/v1/accounts/{text}/credits"),
+            format!("/v1/accounts/acme/credits?after={text}"),
+            format!("/v1/accounts/{text}/payments"),
+            format!("/v1/accounts/acme/payments?after={text}"),
+            format!("/v1/accounts/{text}/payment-methods"),
+            format!("/v1/accounts/acme/payment-methods?limit={text}"),
+            format!("/v1/accounts/{text}/notices"),
+            format!("/v1/accounts/acme/notices?after={text}"),
+            format!("/v1/gateways/{text}/webhooks"),
             format!("/v1/invoices?month={text}"),
             format!("/v1/invoices?account={text}"),
             format!("/v1/invoices?after={text}"),
@@ -139,6 +148,8 @@ async fn no_answer_tells_of_our_inside() {
             let told = INSIDE.iter().find(|word| answer.body.contains(**word));
             assert_eq!(told, None, "{target}: {answer:?}");
         }
+        let forged = format!("/v1/gateways/{text}/webhooks");
+        assert_eq!(scene.send(&post(&forged, "", "{}")).await.status, 404);
     }
 }
 

@@ -52,19 +52,25 @@ pub(crate) struct Debt {
 impl Debt {
     /// The largest one.
     pub(crate) async fn of(scene: &Scene) -> Self {
-        let (account, invoice, due_minor): (Uuid, Uuid, i64) = sqlx::query_as(
+        Self::all(scene).await.remove(0)
+    }
+
+    /// The largest first, of an account each.
+    pub(crate) async fn all(scene: &Scene) -> Vec<Self> {
+        let rows: Vec<(Uuid, Uuid, i64)> = sqlx::query_as(
             "select account_id, invoice_id, total_minor - settled_minor
             from billing.invoice where state = 'finalized'
-            order by total_minor desc, number limit 1",
+            order by total_minor desc, number",
         )
-        .fetch_one(&scene.db.pool)
+        .fetch_all(&scene.db.pool)
         .await
         .unwrap();
-        Self {
+        let debts = rows.into_iter().map(|(account, invoice, due_minor)| Self {
             account: account.into(),
             invoice: invoice.into(),
             due_minor,
-        }
+        });
+        debts.collect()
     }
 
     pub(crate) fn path(&self) -> String {

@@ -1,5 +1,7 @@
 //! Webhooks: believed when proved, applied once, whoever tells first.
 
+use std::collections::BTreeSet;
+
 use billing::gateway::{Charge, Gateway as _, Verdict};
 use billing::ids::PaymentId;
 use billing::money::{Currency, Money};
@@ -79,6 +81,54 @@ async fn the_response_before_its_webhooks_pays_and_they_change_nothing() {
     }
 
     assert_eq!(world(&scene, debt).await, paid_once(2));
+}
+
+/// All orders of some letters; equal ones are not told apart.
+fn orders(letters: &str) -> BTreeSet<String> {
+    let Some(last) = letters.chars().last() else {
+        return BTreeSet::from([String::new()]);
+    };
+    let shorter = orders(&letters[..letters.len() - last.len_utf8()]);
+    let longer = shorter.iter().flat_map(|order| {
+        (0..=order.len()).map(move |at| format!("{}{last}{}", &order[..at], &order[at..]))
+    });
+    longer.collect()
+}
+
+#[tokio::test]
+async fn in_whatever_order_a_capture_is_told_it_pays_once() {
+    let scene = closed().await;
+    let debts = Debt::all(&scene).await;
+    // Two answers to the worker (r), a webhook twice (a), another one of the same charge (b).
+    let orders = orders("rraab");
+    assert_eq!(orders.len(), 30);
+    assert!(debts.len() >= orders.len());
+    for (order, debt) in orders.iter().zip(debts) {
+        let payment = debt.charged(&scene).await;
+        for teller in order.chars() {
+            if teller == 'r' {
+                response(&scene, payment, debt.due_minor).await;
+                continue;
+            }
+            let event = format!("evt_{order}_{teller}");
+            let told = Signed::capture(&event, payment, debt.due_minor);
+            assert_eq!(scene.send(&told.request()).await.status, 200, "{order}");
+        }
+        let id = Uuid::from(payment);
+        let announced = "topic = 'payment.succeeded' and payload->>'payment_id'";
+        for (once, of) in [
+            (1, format!("billing.transfer where source_id = '{id}'")),
+            (1, format!("outbox.event where {announced} = '{id}'")),
+            (
+                2,
+                format!("billing.gateway_webhook where payment_id = '{id}'"),
+            ),
+        ] {
+            assert_eq!(scene.count(&of).await, once, "{order}: {of}");
+        }
+        let invoice = format!("/v1/invoices/{}", Uuid::from(debt.invoice));
+        assert_eq!(scene.get(&invoice).await.field("state"), "paid", "{order}");
+    }
 }
 
 #[tokio::test]
