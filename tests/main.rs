@@ -1,6 +1,6 @@
 //! The product's promises, each kept by the programs that people run.
 //!
-//! Black box: a test starts `month-close` and `outbox-relay` as a shell would, and judges by what
+//! Black box: a test starts `month-close`, `outbox-relay` and `billing-api` as a shell would, and judges by what
 //! they print, write and leave in the database.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
@@ -8,6 +8,7 @@
 mod scene;
 
 mod checks;
+mod collect;
 mod crash;
 mod database;
 mod disk;

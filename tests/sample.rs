@@ -36,12 +36,16 @@ async fn a_newcomers_first_run_closes_the_sample_to_the_cent_and_the_second_chan
     assert_eq!(first["accounts"], 66);
     assert_eq!(
         first["invoices"],
-        json!({ "final": 66, "paid": 27, "zero": 27, "open": 39 })
+        json!({ "final": 66, "paid": 56, "zero": 27, "open": 10 })
     );
     assert_eq!(first["lines"], 373);
     assert_eq!(first["invoiced"], json!({ "USD": "10.07" }));
-    assert_eq!(first["exceptions"], 0);
-    assert_eq!(first["events"]["handled"], 2 * 66);
+    assert_eq!(first["collected"], json!({ "USD": "8.79" }));
+    assert_eq!(first["declined"], json!({ "USD": "1.08" }));
+    assert_eq!(
+        (&first["held"], &first["exceptions"]),
+        (&json!(4), &json!(0))
+    );
     assert_eq!(first["events"]["published"], first["events"]["appended"]);
     assert_eq!(second["events"]["appended"], 0);
     let month = [
@@ -50,6 +54,10 @@ async fn a_newcomers_first_run_closes_the_sample_to_the_cent_and_the_second_chan
         "invoices",
         "lines",
         "invoiced",
+        "collected",
+        "declined",
+        "held",
+        "notices",
         "by_account",
         "checks",
     ];
@@ -84,6 +92,14 @@ async fn every_invoice_has_its_row_in_the_report_and_its_document() {
         reported.collect::<BTreeMap<String, Decimal>>(),
         reckoned().totals()
     );
+    let settled = report
+        .iter()
+        .map(|row| row.settled.parse::<Decimal>().unwrap());
+    assert_eq!(settled.sum::<Decimal>().to_string(), "8.79");
+    let held = report
+        .iter()
+        .filter(|row| row.held == "held" && row.payment.starts_with("declined: "));
+    assert_eq!(held.count(), 4);
     let documents = scene.documents();
     assert_eq!((report.len(), documents.len()), (66, 66));
     for row in report {

@@ -7,17 +7,20 @@ use std::time::Duration;
 
 use local_postgres::LocalPostgres;
 use rustix::process::{Pid, Signal, kill_process};
+use serde::Deserialize;
 use sqlx::{AssertSqlSafe, PgPool};
 use tempfile::TempDir;
 use testkit::{TestDb, until};
 
 mod binaries;
 mod focus;
+mod http;
 mod program;
 mod random;
 
 pub(crate) use self::binaries::workspace;
 pub(crate) use self::focus::{Charge, Reckoning, cents};
+pub(crate) use self::http::Http;
 use self::program::Program;
 pub(crate) use self::program::{Ended, Running};
 pub(crate) use self::random::Random;
@@ -59,6 +62,11 @@ impl Scene {
     /// `month-close` with arguments separated by blanks.
     pub(crate) fn month_close(&self, arguments: &str) -> Program {
         self.program("month-close", arguments)
+    }
+
+    /// `billing-api` with arguments separated by blanks.
+    pub(crate) fn api(&self, arguments: &str) -> Program {
+        self.program("billing-api", arguments)
     }
 
     /// `outbox-relay` with arguments separated by blanks.
@@ -108,19 +116,7 @@ impl Scene {
     pub(crate) fn report(&self, month: &str) -> Vec<ReportRow> {
         let path = self.data_dir().join(format!("reports/{month}.csv"));
         let mut sheet = csv::Reader::from_path(path).unwrap();
-        let rows = sheet.records().map(|row| {
-            let row = row.unwrap();
-            let [number, account, _, _, total, state, _, exception] =
-                std::array::from_fn(|n| row[n].to_owned());
-            ReportRow {
-                number,
-                account,
-                total,
-                state,
-                exception,
-            }
-        });
-        rows.collect()
+        sheet.deserialize().map(Result::unwrap).collect()
     }
 
     /// Every file below the documents' folder.
@@ -211,13 +207,20 @@ impl Drop for Scene {
     }
 }
 
+/// How many consumers read each final invoice: documents, notices, payments, the report.
+pub(crate) const CONSUMERS: i64 = 4;
+
 /// A row of the CSV report.
-#[derive(Debug)]
+#[derive(Debug, Deserialize)]
 pub(crate) struct ReportRow {
+    #[serde(rename = "invoice")]
     pub(crate) number: String,
     pub(crate) account: String,
     pub(crate) total: String,
+    pub(crate) settled: String,
     pub(crate) state: String,
+    pub(crate) payment: String,
+    pub(crate) held: String,
     pub(crate) exception: String,
 }
 

@@ -58,6 +58,7 @@ fn build(folder: &Path) {
             "build",
             "--quiet",
             "--workspace",
+            "--bin=billing-api",
             "--bin=month-close",
             "--bin=outbox-relay",
         ])

@@ -29,6 +29,8 @@ impl Program {
             "BILLING_DATABASE_URL",
             "BILLING_DATA_DIR",
             "BILLING_DOCUMENTS_DIR",
+            "BILLING_GATEWAY_URL",
+            "BILLING_SMTP_URL",
         ];
         for setting in settings.into_iter().chain(["RUST_LOG"]) {
             command.env_remove(setting);
@@ -118,6 +120,11 @@ impl Running {
     /// Whether it is still at work.
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
+    }
+
+    /// What it has said so far on stderr.
+    pub(crate) fn said(&self) -> String {
+        read(&self.log, "err")
     }
 
     /// Waits until it has said a text on stderr.
