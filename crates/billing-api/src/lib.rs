@@ -26,9 +26,10 @@
 //! A request is never cancelled: once it is admitted it runs to its end, though its client leaves.
 //! Lists take `limit` (at most 200) and `after`, which is the `next` of the page before. Amounts
 //! and quantities are decimal strings. Who chooses the id of what it creates may ask again until
-//! it is answered: the same words are answered as before, other words with a conflict. What goes wrong is told as a problem of RFC 9457.
+//! it is answered: the same words are answered as before, other words with a conflict. What goes
+//! wrong is told as a problem of RFC 9457.
 //!
-//! There are no API keys yet: who acts is what the header `X-Actor` says, and the default address
+//! There are no API keys yet, except that gateways sign what they tell: who acts is what the header `X-Actor` says, and the default address
 //! can be reached from this machine only.
 
 mod accounts;
