@@ -15,12 +15,12 @@
 //! | `GET …/{id}/credits`               | what it was given in advance, newest first            |
 //! | `POST …/{id}/credits`              | gives it credit, once per `credit_id`                 |
 //! | `GET …/{id}/payments`              | its payments and attempts, newest first               |
-//! | `POST …/{id}/payments`             | records money that came by hand, once per `payment_id` |
+//! | `POST …/{id}/payments`             | records money by hand, once per `payment_id`           |
 //! | `GET …/{id}/notices`               | what it was told, and what it was spared, and why     |
 //! | `GET /v1/invoices`                 | final invoices; `month` and `account` choose          |
 //! | `GET /v1/invoices/{id}`            | one with its lines and payments, by number or id      |
 //! | `GET /v1/invoices/{id}/document`   | its page, as HTML                                     |
-//! | `POST /v1/gateways/{name}/webhooks` | takes what a gateway tells, if it proves who it is   |
+//! | `POST /v1/gateways/{n}/webhooks`   | takes what a gateway tells, if it proves who it is    |
 //! | `GET /v1/reports/{month}`          | the figures of a month's collection                   |
 //!
 //! A request is never cancelled: once it is admitted it runs to its end, though its client leaves.
@@ -29,8 +29,8 @@
 //! it is answered: the same words are answered as before, other words with a conflict. What goes
 //! wrong is told as a problem of RFC 9457.
 //!
-//! There are no API keys yet, except that gateways sign what they tell: who acts is what the header `X-Actor` says, and the default address
-//! can be reached from this machine only.
+//! There are no API keys yet: who acts is what the header `X-Actor` says, and the default address
+//! can be reached from this machine only. Gateways alone prove who they are, by signatures.
 
 mod accounts;
 mod admission;
