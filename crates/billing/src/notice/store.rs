@@ -41,14 +41,13 @@ pub(super) async fn lock_accounts(
     )
     .fetch_all(&mut **tx)
     .await?;
-    let recipient = |row: (String, String, Option<String>)| Recipient {
-        name: row.0,
-        zone: row.1,
-        email: row.2,
-    };
     let accounts = rows.into_iter().map(|row| {
-        let id = AccountId::from(row.account_id);
-        (id, recipient((row.name, row.zone, row.email)))
+        let recipient = Recipient {
+            name: row.name,
+            zone: row.zone,
+            email: row.email,
+        };
+        (row.account_id.into(), recipient)
     });
     Ok(accounts.collect())
 }
@@ -69,7 +68,7 @@ pub(super) struct Row {
 pub(super) async fn intend(tx: &mut UnitOfWork, drafts: &[Draft]) -> Result<Vec<Row>, sqlx::Error> {
     insert(tx, drafts).await?;
     let accounts: Vec<Uuid> = drafts.iter().map(|draft| draft.account.into()).collect();
-    let kinds: Vec<String> = drafts.iter().map(|draft| kind(draft)).collect();
+    let kinds: Vec<String> = drafts.iter().map(kind).collect();
     let causes: Vec<Uuid> = drafts.iter().map(|draft| draft.about.cause()).collect();
     let rows = sqlx::query!(
         r#"

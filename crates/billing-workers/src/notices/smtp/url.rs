@@ -1,6 +1,7 @@
 //! The URL of a mail server, whose password nobody gets to see.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::TlsParameters;
@@ -54,6 +55,10 @@ impl SmtpUrl {
     pub fn parse(text: &str) -> Result<Self, SmtpUrlError> {
         let url = Url::parse(text).map_err(|_| SmtpUrlError::Shape("it is no URL"))?;
         let host = url.host().ok_or(SmtpUrlError::Shape("it has no host"))?;
+        let host = match host {
+            Host::Ipv6(address) => address.to_string(),
+            host => host.to_string(),
+        };
         let security = security(&url)?;
         let credentials = credentials(&url)?;
         if credentials.is_some() && security == Security::Plain && !is_here(&host) {
@@ -66,10 +71,7 @@ impl SmtpUrl {
         });
         let hello = url.path().trim_matches('/');
         Ok(Self {
-            host: match host {
-                Host::Ipv6(address) => address.to_string(),
-                host => host.to_string(),
-            },
+            host,
             port,
             security,
             credentials,
@@ -153,12 +155,10 @@ fn credentials(url: &Url) -> Result<Option<Credentials>, SmtpUrlError> {
 }
 
 /// Whether what is sent there stays on this machine.
-fn is_here(host: &Host<&str>) -> bool {
-    match host {
-        Host::Domain(name) => *name == "localhost",
-        Host::Ipv4(address) => address.is_loopback(),
-        Host::Ipv6(address) => address.is_loopback(),
-    }
+fn is_here(host: &str) -> bool {
+    // Outside the web's schemes the address of a URL is a name like any other.
+    let address: Result<IpAddr, _> = host.parse();
+    address.map_or(host == "localhost", |address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_url_says_where_and_how() {
-        let read = |text| {
+        let read = |text: &str| {
             let url = SmtpUrl::parse(text).unwrap();
             (url.port, url.security, url.credentials.is_some())
         };
@@ -182,7 +182,10 @@ mod tests {
             read("smtp://h.example:2525"),
             (2525, Security::Plain, false)
         );
-        assert_eq!(read("smtp://ada:s@127.0.0.1"), (25, Security::Plain, true));
+        for here in ["127.0.0.1", "[::1]", "localhost"] {
+            let url = format!("smtp://ada:s@{here}");
+            assert_eq!(read(&url), (25, Security::Plain, true));
+        }
     }
 
     #[test]
