@@ -40,8 +40,8 @@ pub enum MailError {
 }
 
 impl MailConfig {
-    /// What the variables `BILLING_SMTP_URL` and `BILLING_MAIL_FROM` say. Without a server mail goes
-    /// into `mail` in the data folder.
+    /// What the variables `BILLING_SMTP_URL` and `BILLING_MAIL_FROM` say. Without a server mail
+    /// goes into `mail` in the data folder.
     ///
     /// # Errors
     /// [`MailError`].

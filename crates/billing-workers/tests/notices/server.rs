@@ -1,5 +1,5 @@
-//! A mail server: the protocol is the crate `mailin`'s, the connections are ours, so that a test can
-//! refuse, break off, or say nothing where it wants.
+//! A mail server: the protocol is the crate `mailin`'s, the connections are ours, so that a test
+//! can refuse, break off, or say nothing where it wants.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -42,7 +42,7 @@ pub(super) struct Failed {
 const LOGIN: [u16; 4] = [530, 534, 535, 538];
 /// The server closes down.
 const CLOSING: u16 = 421;
-/// The class of refusals by policy in the extended codes of RFC 3463: whom the server serves at all.
+/// The class of refusals by policy in the extended codes of RFC 3463: whom a server serves at all.
 const POLICY: &str = "5.7.";
 
 impl Failed {

@@ -17,7 +17,7 @@ pub(super) fn of_invoice(due: Money, number: &str) -> Vec<String> {
 
 pub(super) fn of_failure(is_soft: bool, number: &str) -> Vec<String> {
     let card = if is_soft {
-        "We will try your card again in the next days: see that it can be charged by then, or put \
+        "We may try your card again in the next days: see that it can be charged by then, or put \
          another card on your account."
     } else {
         "This card will not be charged again: put another card on your account."

@@ -90,6 +90,28 @@ fn text(fact: &Fact) -> String {
     format!("{}\n\n{}", letter.subject, letter.render().0)
 }
 
+/// The text with its sentences folded, for readers of this file.
+fn folded(fact: &Fact) -> String {
+    let mut folded = String::new();
+    for line in text(fact).lines() {
+        let mut column = 0;
+        for word in line.split(' ') {
+            if column > 0 {
+                folded.push(if column + word.len() > 80 { '\n' } else { ' ' });
+                column = if folded.ends_with('\n') {
+                    0
+                } else {
+                    column + 1
+                };
+            }
+            folded.push_str(word);
+            column += word.len();
+        }
+        folded.push('\n');
+    }
+    folded
+}
+
 #[test]
 fn an_invoice_says_what_is_due_and_from_which_credit() {
     let invoice = invoice(
@@ -98,12 +120,13 @@ fn an_invoice_says_what_is_due_and_from_which_credit() {
     );
     let standing = standing("finalized", 1000);
 
-    assert_snapshot!(text(&Fact::Invoice { invoice, standing }), @r"
+    assert_snapshot!(folded(&Fact::Invoice { invoice, standing }), @r"
     Invoice INV-000001: EUR 751.51 due
 
     Dear Müller & Söhne,
 
-    As of 2024-10-01 00:00:00 PDT, your invoice INV-000001 for September 2024 comes to EUR 761.51; EUR 10.00 of your credit was used: EUR 751.51 is due.
+    As of 2024-10-01 00:00:00 PDT, your invoice INV-000001 for September 2024 comes
+    to EUR 761.51; EUR 10.00 of your credit was used: EUR 751.51 is due.
 
     Compute: EUR 761.01
     Disk: EUR 0.50
@@ -111,7 +134,8 @@ fn an_invoice_says_what_is_due_and_from_which_credit() {
     Credit used: EUR 10.00
     Due: EUR 751.51
 
-    If there is a card on your account, it is charged and you need do nothing. Otherwise pay by bank transfer and name the invoice INV-000001.
+    If there is a card on your account, it is charged and you need do nothing.
+    Otherwise pay by bank transfer and name the invoice INV-000001.
     ");
 }
 
@@ -120,12 +144,13 @@ fn an_invoice_below_zero_goes_to_the_credit() {
     let invoice = invoice("Ada", vec![line("Refund", -500)]);
     let standing = standing("finalized", 0);
 
-    assert_snapshot!(text(&Fact::Invoice { invoice, standing }), @r"
+    assert_snapshot!(folded(&Fact::Invoice { invoice, standing }), @r"
     Invoice INV-000001: EUR 5.00 goes to your credit
 
     Dear Ada,
 
-    As of 2024-10-01 00:00:00 PDT, your invoice INV-000001 for September 2024 comes to EUR -5.00; EUR 5.00 goes to your credit.
+    As of 2024-10-01 00:00:00 PDT, your invoice INV-000001 for September 2024 comes
+    to EUR -5.00; EUR 5.00 goes to your credit.
 
     Refund: EUR -5.00
     Total: EUR -5.00
@@ -152,12 +177,13 @@ fn a_receipt_says_what_became_of_the_money() {
     let payment = payment(Some(&invoice));
     let invoice = Some(invoice);
 
-    assert_snapshot!(text(&Fact::Receipt { payment, invoice }), @r"
+    assert_snapshot!(folded(&Fact::Receipt { payment, invoice }), @r"
     Receipt: EUR 12.00 for invoice INV-000001
 
     Dear Ada,
 
-    As of 2017-08-07 19:31:09 PDT, we have received EUR 12.00 for your invoice INV-000001. Thank you.
+    As of 2017-08-07 19:31:09 PDT, we have received EUR 12.00 for your invoice
+    INV-000001. Thank you.
 
     Received: EUR 12.00
     Paid of INV-000001: EUR 10.00
@@ -173,7 +199,7 @@ fn money_that_came_without_saying_what_for_is_credit() {
     };
 
     let invoice = None;
-    assert_snapshot!(text(&Fact::Receipt { payment, invoice }), @r"
+    assert_snapshot!(folded(&Fact::Receipt { payment, invoice }), @r"
     Receipt: EUR 12.00
 
     Dear Today's name,
@@ -197,33 +223,38 @@ fn a_failed_payment_says_what_can_be_done() {
         invoice: invoice.clone(),
     };
 
-    assert_snapshot!(text(&fact(true)), @r"
+    assert_snapshot!(folded(&fact(true)), @r"
     Invoice INV-000001: your payment failed
 
     Dear Ada,
 
-    As of 2017-08-07 19:31:09 PDT, EUR 10.00 for your invoice INV-000001 could not be charged to your card.
+    As of 2017-08-07 19:31:09 PDT, EUR 10.00 for your invoice INV-000001 could not be
+    charged to your card.
 
     Not paid: EUR 10.00
     The bank's answer: do_not_honor
 
-    We will try your card again in the next days: see that it can be charged by then, or put another card on your account.
+    We may try your card again in the next days: see that it can be charged by then,
+    or put another card on your account.
 
-    Or pay by bank transfer and name the invoice INV-000001. An account whose invoice stays unpaid may be put on hold.
+    Or pay by bank transfer and name the invoice INV-000001. An account whose invoice
+    stays unpaid may be put on hold.
     ");
     assert!(text(&fact(false)).contains("This card will not be charged again"));
 }
 
 #[test]
 fn a_hold_says_why_and_what_can_be_done() {
-    assert_snapshot!(text(&Fact::Hold { hold: hold("delinquent") }), @r"
+    assert_snapshot!(folded(&Fact::Hold { hold: hold("delinquent") }), @r"
     Your account is on hold
 
     Dear Today's name,
 
-    As of 2017-08-08 04:31:09 CEST, your account is on hold: an invoice could not be collected.
+    As of 2017-08-08 04:31:09 CEST, your account is on hold: an invoice could not be
+    collected.
 
-    Put a card on your account that can be charged, or pay by bank transfer and name the unpaid invoice. The hold ends when the money has come.
+    Put a card on your account that can be charged, or pay by bank transfer and name
+    the unpaid invoice. The hold ends when the money has come.
     ");
     for reason in ["dispute", "fraud", "manual"] {
         let text = text(&Fact::Hold { hold: hold(reason) });
@@ -242,7 +273,7 @@ fn a_release_is_told_unless_the_account_is_held_all_the_same() {
         is_untold,
     };
 
-    assert_snapshot!(text(&release(None, false)), @r"
+    assert_snapshot!(folded(&release(None, false)), @r"
     Your account is no longer on hold
 
     Dear Today's name,

@@ -1,4 +1,6 @@
 //! What notices tell of, and what is told of notices.
+//!
+//! The events of a close are all of invoices: what is not asked for costs no statement.
 
 use std::collections::HashMap;
 
@@ -38,6 +40,9 @@ pub(in crate::notice) async fn payments(
     conn: &mut PgConnection,
     ids: &[PaymentId],
 ) -> Result<HashMap<PaymentId, Payment>, sqlx::Error> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
     let rows = sqlx::query_as!(
         Payment,
         r#"
@@ -61,6 +66,9 @@ pub(in crate::notice) async fn holds(
     conn: &mut PgConnection,
     ids: &[HoldId],
 ) -> Result<HashMap<HoldId, Hold>, sqlx::Error> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
     let rows = sqlx::query_as!(
         Hold,
         "
@@ -82,6 +90,9 @@ pub(in crate::notice) async fn open_holds(
     conn: &mut PgConnection,
     accounts: &[AccountId],
 ) -> Result<HashMap<AccountId, String>, sqlx::Error> {
+    if accounts.is_empty() {
+        return Ok(HashMap::new());
+    }
     let rows = sqlx::query!(
         "
         -- notice: open holds
@@ -105,6 +116,9 @@ pub(in crate::notice) async fn untold(
     conn: &mut PgConnection,
     holds: &[HoldId],
 ) -> Result<Vec<HoldId>, sqlx::Error> {
+    if holds.is_empty() {
+        return Ok(Vec::new());
+    }
     let causes = sqlx::query_scalar!(
         "
         -- notice: holds that nobody was told of
