@@ -10,7 +10,7 @@ use crate::ids::PaymentId;
 
 /// Marks attempts as sent, each with the instant until which its key is safe, and answers which may
 /// be called. The others were cancelled, because less is due than they ask for, their card was
-/// removed or a dispute began; where something is still due, a new decision is asked for in the
+/// removed, a dispute began or credit came in; where something is still due, a new decision is asked for in the
 /// same transaction.
 ///
 /// # Errors

@@ -7,7 +7,8 @@ use uuid::Uuid;
 use super::{Capture, Known};
 use crate::ids::{AccountId, InvoiceId, PaymentId};
 
-/// Marks as sent what the world still asks for: enough is due, the card is there, nobody disputes.
+/// Marks as sent what the world still asks for: enough is due, the card is there, nobody disputes,
+/// and no credit came in the meantime (what there was before was used up by the decision).
 /// One that is marked already, by a commit whose answer was lost, may be called with its key.
 pub(crate) async fn depart(
     tx: &mut PgConnection,
@@ -37,6 +38,11 @@ pub(crate) async fn depart(
                     select from billing.hold
                     where hold.account_id = payment.account_id and reason = 'dispute'
                         and released_at is null
+                )
+                and not exists (
+                    select from billing.balance
+                    where balance.account_id = payment.account_id and book = 'customer_credit'
+                        and balance.amount_minor > 0
                 )
             returning payment.payment_id
         )
@@ -74,6 +80,11 @@ pub(crate) async fn is_wanted(
                     select from billing.hold
                     where hold.account_id = payment.account_id and reason = 'dispute'
                         and released_at is null
+                )
+                and not exists (
+                    select from billing.balance
+                    where balance.account_id = payment.account_id and book = 'customer_credit'
+                        and balance.amount_minor > 0
                 )
         ) as "is_wanted!"
         "#,
