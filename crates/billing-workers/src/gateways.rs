@@ -170,3 +170,29 @@ fn simulator(config: &GatewayConfig) -> Result<GatewaySim, GatewayError> {
         (Some(_), None) => Err(GatewayError::NoSecret),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_milliseconds_and_not_too_long() {
+        assert_eq!(read_timeout("1500").unwrap(), Duration::from_millis(1500));
+        assert_eq!(read_timeout("20000").unwrap(), TIMEOUT_MAX);
+        for text in ["", "0", "-1", "20001", "10s", "1.5"] {
+            let error = read_timeout(text).unwrap_err();
+
+            assert!(error.is_bad_input(), "{text}");
+            assert!(error.to_string().contains("from 1 to 20000"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_empty_secret_is_none_and_no_secret_is_shown() {
+        assert!(Secret::new("").is_none());
+
+        let secret = Secret::new("whsec").unwrap();
+
+        assert_eq!(format!("{secret:?}"), "Secret");
+    }
+}

@@ -35,7 +35,6 @@ const MOVEMENTS_MAX: usize = 1000;
 pub struct House {
     client: Client,
     secret: Option<Secret>,
-    key_lifetime: Duration,
 }
 
 impl House {
@@ -57,14 +56,13 @@ impl House {
         Self {
             client: Client::new(base, TIMEOUT),
             secret: None,
-            key_lifetime: KEY_LIFETIME,
         }
     }
 
     /// The same gateway, whose calls wait so long for their answer.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.client.timeout = timeout;
+        self.client = self.client.with_timeout(timeout);
         self
     }
 
@@ -72,13 +70,6 @@ impl House {
     #[must_use]
     pub fn secret(mut self, secret: Option<Secret>) -> Self {
         self.secret = secret;
-        self
-    }
-
-    /// The same gateway, whose keys are safe for so long: well below what it promises.
-    #[must_use]
-    pub fn key_lifetime(mut self, lifetime: Duration) -> Self {
-        self.key_lifetime = lifetime;
         self
     }
 
@@ -131,7 +122,7 @@ fn payment_of(text: &str) -> Option<PaymentId> {
 
 impl Gateway for House {
     fn key_lifetime(&self) -> Duration {
-        self.key_lifetime
+        KEY_LIFETIME
     }
 
     fn charge<'a>(&'a self, charge: &'a Charge) -> BoxFuture<'a, Result<Verdict, CallError>> {

@@ -8,6 +8,8 @@
 //! out to be closed before the first byte was written. Were it wrong about that, the idempotency
 //! key would still make one charge of both.
 
+mod in_time;
+
 use std::error::Error;
 use std::time::Duration;
 
@@ -24,9 +26,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde_json::Value;
 
-/// A gateway that is there accepts within this time, or it cannot be reached: known well before
-/// the time of a whole call is over, after which nothing would be known.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+use in_time::InTime;
+
 /// Below what servers and the boxes between allow, so that few are closed under a request.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Above a full page of the statement.
@@ -149,8 +150,8 @@ pub(super) struct Answer {
 #[derive(Debug)]
 pub(super) struct Client {
     base: Base,
-    pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
-    pub(super) timeout: Duration,
+    pool: Pool<InTime<HttpsConnector<HttpConnector>>, Full<Bytes>>,
+    timeout: Duration,
 }
 
 impl Client {
@@ -158,12 +159,15 @@ impl Client {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
         let connector = HttpsConnectorBuilder::new()
             .with_webpki_roots()
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
+        let connector = InTime {
+            connector,
+            timeout: timeout / 2,
+        };
         let pool = Pool::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
@@ -173,6 +177,10 @@ impl Client {
             pool,
             timeout,
         }
+    }
+
+    pub(super) fn with_timeout(self, timeout: Duration) -> Self {
+        Self::new(self.base, timeout)
     }
 
     pub(super) async fn send(&self, sent: Sent) -> Result<Answer, CallError> {

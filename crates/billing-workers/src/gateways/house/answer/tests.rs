@@ -75,7 +75,7 @@ fn a_charge_is_a_verdict() {
     let soft = declined("insufficient_funds", true);
     let unknown = declined("unknown_card", false);
 
-    let read = |status, body| charge(&answer(status, body), OURS).unwrap();
+    let read = |status, body: &Value| charge(&answer(status, body), OURS).unwrap();
 
     assert_eq!(read(201, &captured()), verdict_of_capture());
     assert_eq!(read(201, &hard), verdict_of_decline("do_not_honor", false));
