@@ -43,7 +43,7 @@ async fn a_month_becomes_invoices_with_lines_transfers_balances_and_events() {
         serde_json::json!({
             "external_id": "acme", "number": "INV-000001", "currency": "USD",
             "subtotal_minor": 314, "tax_minor": 0, "total_minor": 314, "total": "3.14",
-            "lines": 2, "state": "finalized", "month": "2024-09",
+            "credit_minor": 0, "lines": 2, "state": "finalized", "month": "2024-09",
             "as_of": "2025-01-01T00:00:00Z",
         })
     );

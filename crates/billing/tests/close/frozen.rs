@@ -70,17 +70,27 @@ async fn a_final_invoice_and_its_lines_never_change() {
 }
 
 #[tokio::test]
-async fn the_state_of_a_final_invoice_moves_on() {
+async fn a_final_invoice_is_not_paid_without_its_event() {
     let books = Books::open().await;
     books.customers(1, month("2024-09")).await;
     books.close(month("2024-09")).await;
+    let paid = "update billing.invoice set state = 'paid', paid_at = now(),
+        settled_minor = total_minor, paid_event = gen_random_uuid(),
+        paid_xid = pg_current_xact_id()";
 
-    let paid = "update billing.invoice set state = 'paid', paid_at = now()";
+    let refusal = refused(&books, paid).await.unwrap();
 
+    assert!(
+        refusal.contains("changed without its event invoice.paid"),
+        "{refusal}"
+    );
+    books
+        .run("alter table billing.invoice disable trigger invoice_paid")
+        .await;
     assert_eq!(refused(&books, paid).await, None);
     assert_eq!(
         books.violated(Scope::Always).await,
-        ["I6"],
+        ["I8"],
         "nobody has paid in the books"
     );
 }

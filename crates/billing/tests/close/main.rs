@@ -5,6 +5,7 @@
 mod books;
 mod checking;
 mod closing;
+mod collecting;
 mod exceptions;
 mod frozen;
 mod interrupted;
