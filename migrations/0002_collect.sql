@@ -347,3 +347,70 @@ create table billing.notice (
     constraint notice_suppressed_why   check ((state = 'suppressed') = (suppressed is not null)),
     constraint notice_sent_to_somebody check (state <> 'sent' or recipient is not null)
 );
+
+-- Money given back of one payment. Its id is our reference at the gateway and the idempotency key.
+create table billing.refund (
+    refund_id       uuid        primary key,
+    payment_id      uuid        not null references billing.payment,
+    account_id      uuid        not null references billing.account,
+    currency        text        not null,
+    amount_minor    bigint      not null,
+    reason          text        not null,
+    state           text        not null,
+    created_at      timestamptz not null,
+    sent_at         timestamptz,
+    settled_at      timestamptz,
+    -- What of it was the customer's credit; the rest was given away.
+    credit_minor    bigint,
+    gateway_ref     text,
+    -- The last error of a call, or why the gateway gives nothing back.
+    note            text,
+    look_ups        int         not null default 0,
+    requested_event uuid        not null,
+    requested_xid   xid8        not null default pg_current_xact_id(),
+    succeeded_event uuid,
+    succeeded_xid   xid8,
+    constraint refund_state_known     check (
+        state in ('created', 'sent', 'unknown', 'succeeded', 'declined')
+    ),
+    constraint refund_is_something    check (amount_minor > 0),
+    constraint refund_final_at        check (
+        (state in ('succeeded', 'declined')) = (settled_at is not null)
+    ),
+    constraint refund_decline_said    check (state <> 'declined' or note is not null),
+    constraint refund_credit_is_known check ((state = 'succeeded') = (credit_minor is not null)),
+    constraint refund_credit_in_range check (credit_minor between 0 and amount_minor),
+    constraint refund_success_said    check (
+        num_nulls(succeeded_event, succeeded_xid) = case state when 'succeeded' then 0 else 2 end
+    )
+);
+create index refund_of_payment on billing.refund (payment_id);
+create index refund_requested on billing.refund (requested_xid);
+create index refund_succeeded on billing.refund (succeeded_xid) where succeeded_xid is not null;
+create constraint trigger refund_requested after insert on billing.refund
+    deferrable initially deferred for each row
+    execute function outbox.require_event('refund.requested', 'requested_event', 'requested_xid');
+create constraint trigger refund_succeeded after insert or update on billing.refund
+    deferrable initially deferred for each row
+    when (new.state = 'succeeded')
+    execute function outbox.require_event('refund.succeeded', 'succeeded_event', 'succeeded_xid');
+
+create function billing.refuse_refund_change() returns trigger
+language plpgsql set search_path = pg_catalog as $$
+begin
+    raise exception 'a refund keeps what it is, and its end (% in state %)', lower(tg_op), old.state
+        using errcode = 'restrict_violation',
+              hint = 'What was given back is charged again by a new payment.';
+end $$;
+create trigger refund_fixed before update on billing.refund for each row
+    when (old.state in ('succeeded', 'declined')
+          or (old.refund_id, old.payment_id, old.account_id, old.currency, old.amount_minor,
+              old.reason, old.created_at, old.requested_event, old.requested_xid)
+             is distinct from
+             (new.refund_id, new.payment_id, new.account_id, new.currency, new.amount_minor,
+              new.reason, new.created_at, new.requested_event, new.requested_xid)
+          or (old.state <> 'created' and new.state = 'created')
+          or (old.state = 'unknown' and new.state = 'sent'))
+    execute function billing.refuse_refund_change();
+create trigger refund_kept before delete on billing.refund
+    for each row execute function billing.refuse_refund_change();

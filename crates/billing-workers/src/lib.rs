@@ -5,7 +5,7 @@
 //! | `collection-report` | `invoice.finalized` | figures of the month, in the same transaction |
 //! | `documents`         | `invoice.finalized` | one HTML file per invoice                     |
 //! | `payments`          | `invoice.finalized`, `payment.wanted`, `payment.unresolved` | charges cards |
-//!
+//! | `refunds`           | `refund.requested`, `refund.unresolved` | gives money back to cards |
 //! | `notices`           | invoices, payments and holds | one mail per cause                   |
 //!
 //! A consumer added to [`add_all`] runs in every binary that runs workers.
@@ -25,6 +25,7 @@ pub mod gateways;
 mod notices;
 mod payload;
 mod payments;
+mod refunds;
 pub mod site;
 
 pub use collection_report::CollectionReport;
@@ -35,6 +36,7 @@ pub use notices::{
     SmtpUrl, SmtpUrlError,
 };
 pub use payments::{Call, Payments};
+pub use refunds::{Call as RefundCall, Refunds};
 
 /// What the consumers need to know of the place where they run.
 #[derive(Debug, Clone)]
@@ -74,13 +76,14 @@ pub fn names() -> Vec<&'static str> {
 
 /// How each consumer is read and retried.
 #[must_use]
-pub fn specs() -> [ConsumerSpec; 5] {
+pub fn specs() -> [ConsumerSpec; 6] {
     [
         collection_report(),
         documents(),
         dunning(),
         notices(),
         payments(),
+        refunds(),
     ]
 }
 
@@ -116,6 +119,18 @@ fn payments() -> ConsumerSpec {
         patience: CARD_PATIENCE,
         call_timeout: CARD_TIMEOUT,
         ..ConsumerSpec::new("payments", payments::TOPICS)
+    }
+}
+
+/// Refunds are few, and one that is slow keeps few others waiting.
+const REFUND_CALLS: usize = 16;
+
+fn refunds() -> ConsumerSpec {
+    ConsumerSpec {
+        concurrency: REFUND_CALLS,
+        patience: CARD_PATIENCE,
+        call_timeout: CARD_TIMEOUT,
+        ..ConsumerSpec::new("refunds", refunds::TOPICS)
     }
 }
 
@@ -169,6 +184,9 @@ pub fn add_all(
     if is_wanted(&payments()) {
         let (outbox, gateways) = (config.outbox.clone(), config.gateways.clone());
         worker.external(payments(), Payments::new(outbox, gateways));
+    }
+    if is_wanted(&refunds()) {
+        worker.external(refunds(), Refunds::new(config.gateways.clone()));
     }
     Ok(())
 }

@@ -4,7 +4,7 @@
 //! deploy of a program that knows it: it is never a dead letter.
 
 use billing::dunning::Declined;
-use billing::ids::{AccountId, InvoiceId, PaymentId};
+use billing::ids::{AccountId, InvoiceId, PaymentId, RefundId};
 use billing::money::{Currency, Money};
 use billing::report::{Fact, Finalized};
 use chrono::NaiveDate;
@@ -46,6 +46,7 @@ payload! {
     PaymentSucceededV1: "payment.succeeded" version 1;
     PaymentDeclinedV1: "payment.declined" version 1;
     DunningDueV1: "dunning.due" version 1;
+    RefundRequestedV1: "refund.requested" version 1;
 }
 
 /// Version 1 of `invoice.finalized`.
@@ -141,6 +142,12 @@ impl PaymentDeclinedV1 {
 pub(crate) struct DunningDueV1 {
     pub(crate) account_id: AccountId,
     pub(crate) invoice_id: InvoiceId,
+}
+
+/// Version 1 of `refund.requested`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct RefundRequestedV1 {
+    pub(crate) refund_id: RefundId,
 }
 
 fn month<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NaiveDate, D::Error> {

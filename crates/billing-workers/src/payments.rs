@@ -234,7 +234,7 @@ fn failure(error: PaymentError) -> Failure {
 }
 
 /// The error with its causes.
-fn told(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn told(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| (*error).source());
     let texts: Vec<String> = causes.map(ToString::to_string).collect();
     texts.join(": ")

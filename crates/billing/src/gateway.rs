@@ -13,7 +13,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 
-use crate::ids::PaymentId;
+use crate::ids::{PaymentId, RefundId};
 use crate::money::Money;
 
 /// A charge to be made.
@@ -27,6 +27,31 @@ pub struct Charge {
     pub money: Money,
     /// What the customer reads on the card's statement.
     pub description: String,
+}
+
+/// Money to be given back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refund {
+    /// Our reference, and the idempotency key: whatever happens, it stays the same.
+    pub refund: RefundId,
+    /// The gateway's own name of the charge that it is given back of.
+    pub charge_ref: String,
+    /// How much.
+    pub money: Money,
+}
+
+/// What became of a refund.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RefundVerdict {
+    /// It was given back: so much.
+    GivenBack {
+        /// The gateway's own name of the refund.
+        gateway_ref: String,
+        /// How much.
+        money: Money,
+    },
+    /// Nothing was and nothing will be; why, in the gateway's words.
+    Declined(String),
 }
 
 /// What became of a charge.
@@ -136,6 +161,16 @@ pub trait Gateway: Send + Sync + 'static {
 
     /// Makes sure that a payment will never happen, or tells what became of it.
     fn cancel(&self, payment: PaymentId) -> BoxFuture<'_, Result<Cancelled, CallError>>;
+
+    /// Gives money back. The same refund again gives the first verdict again, for as long as
+    /// [`Self::key_lifetime`] says.
+    fn refund<'a>(&'a self, refund: &'a Refund) -> BoxFuture<'a, Result<RefundVerdict, CallError>>;
+
+    /// Asks what became of a refund. Nothing found proves nothing: it may still be on its way.
+    fn look_up_refund(
+        &self,
+        refund: RefundId,
+    ) -> BoxFuture<'_, Result<Option<RefundVerdict>, CallError>>;
 
     /// The movements after a number, in order; at most a page of them, none after the last.
     fn statement(&self, after: i64) -> BoxFuture<'_, Result<Vec<Movement>, CallError>>;

@@ -65,6 +65,8 @@ id! {
     PaymentMethodId "pmt"
     /// A price.
     PriceId "pri"
+    /// Money given back of a payment.
+    RefundId "ref"
     /// One month's close.
     RunId "run"
     /// A movement of money in the ledger.

@@ -27,6 +27,7 @@ pub mod payment_method;
 pub mod period;
 pub mod price;
 pub mod reconciliation;
+pub mod refund;
 pub mod report;
 mod text;
 pub mod usage;

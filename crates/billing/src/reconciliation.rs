@@ -4,7 +4,7 @@
 //! everything that the statement shows, unless something is wrong. That both sums are equal holds
 //! only at rest.
 //!
-//! Owns nothing. Reads `billing.payment`, `billing.transfer`.
+//! Owns nothing. Reads `billing.payment`, `billing.refund`, `billing.transfer`.
 
 mod store;
 

@@ -28,6 +28,9 @@ pub(crate) struct PaymentView {
     /// What of it settled the invoice; the rest went to the account's credit.
     applied: Option<String>,
     applied_minor: Option<i64>,
+    /// What of it was given back.
+    refunded: String,
+    refunded_minor: i64,
     state: String,
     decline_code: Option<String>,
     note: Option<String>,
@@ -53,6 +56,8 @@ impl PaymentView {
             captured_minor: payment.captured_minor,
             applied: payment.applied_minor.map(decimal),
             applied_minor: payment.applied_minor,
+            refunded: decimal(payment.refunded_minor),
+            refunded_minor: payment.refunded_minor,
             state: payment.state,
             decline_code: payment.decline_code,
             note: payment.note,

@@ -1,14 +1,15 @@
 //! House: a gateway reached over HTTP, by the protocol that the simulator speaks too.
 //!
-//! The payment's id is both the reference by which we find a charge and its idempotency key, so
-//! that nothing else has to be kept to ask again.
+//! The id of a payment or refund is both the reference by which we find it and its idempotency key,
+//! so that nothing else has to be kept to ask again.
 
 use std::time::Duration;
 
 use billing::gateway::{
-    CallError, Cancelled, Charge, Gateway, Movement, Verdict, Webhook, WebhookError,
+    CallError, Cancelled, Charge, Gateway, Movement, Refund, RefundVerdict, Verdict, Webhook,
+    WebhookError,
 };
-use billing::ids::PaymentId;
+use billing::ids::{PaymentId, RefundId};
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use gateway_sim::Address;
@@ -103,6 +104,23 @@ impl House {
         answer::cancel(&self.client.send(sent).await?, &reference)
     }
 
+    async fn give_back(&self, refund: &Refund) -> Result<RefundVerdict, CallError> {
+        let reference = reference(refund.refund);
+        let body = json!({
+            "charge_id": refund.charge_ref,
+            "amount_minor": refund.money.minor(),
+            "reference": reference,
+        });
+        let sent = Sent::post("/v1/refunds", &body).with_key(&reference);
+        answer::refund::refund(&self.client.send(sent).await?, &reference)
+    }
+
+    async fn find_refund(&self, refund: RefundId) -> Result<Option<RefundVerdict>, CallError> {
+        let reference = reference(refund);
+        let sent = Sent::get(format!("/v1/refunds?reference={reference}"));
+        answer::refund::look_up(&self.client.send(sent).await?, &reference)
+    }
+
     async fn movements(&self, after: i64) -> Result<Vec<Movement>, CallError> {
         let sent = Sent::get(format!("/v1/statement?after={after}&limit={MOVEMENTS_MAX}"));
         answer::statement(&self.client.send(sent).await?)
@@ -110,8 +128,9 @@ impl House {
 }
 
 /// The bare id: it fits into a header, an address and the other side's logs.
-fn reference(payment: PaymentId) -> String {
-    Uuid::from(payment).to_string()
+fn reference(id: impl Into<Uuid>) -> String {
+    let id: Uuid = id.into();
+    id.to_string()
 }
 
 /// The payment of a reference, if it is written as ours are.
@@ -135,6 +154,17 @@ impl Gateway for House {
 
     fn cancel(&self, payment: PaymentId) -> BoxFuture<'_, Result<Cancelled, CallError>> {
         Box::pin(self.burn(payment))
+    }
+
+    fn refund<'a>(&'a self, refund: &'a Refund) -> BoxFuture<'a, Result<RefundVerdict, CallError>> {
+        Box::pin(self.give_back(refund))
+    }
+
+    fn look_up_refund(
+        &self,
+        refund: RefundId,
+    ) -> BoxFuture<'_, Result<Option<RefundVerdict>, CallError>> {
+        Box::pin(self.find_refund(refund))
     }
 
     fn statement(&self, after: i64) -> BoxFuture<'_, Result<Vec<Movement>, CallError>> {

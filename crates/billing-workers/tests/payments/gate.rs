@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use billing::gateway::{
-    CallError, Cancelled, Charge, Gateway, Movement, Verdict, Webhook, WebhookError,
+    CallError, Cancelled, Charge, Gateway, Movement, Refund, RefundVerdict, Verdict, Webhook,
+    WebhookError,
 };
-use billing::ids::PaymentId;
+use billing::ids::{PaymentId, RefundId};
 use billing_workers::gateways::House;
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
@@ -112,6 +113,17 @@ impl Gateway for Gate {
             self.pass().await;
             self.house.cancel(payment).await
         })
+    }
+
+    fn refund<'a>(&'a self, refund: &'a Refund) -> BoxFuture<'a, Result<RefundVerdict, CallError>> {
+        self.house.refund(refund)
+    }
+
+    fn look_up_refund(
+        &self,
+        refund: RefundId,
+    ) -> BoxFuture<'_, Result<Option<RefundVerdict>, CallError>> {
+        self.house.look_up_refund(refund)
     }
 
     fn statement(&self, after: i64) -> BoxFuture<'_, Result<Vec<Movement>, CallError>> {

@@ -9,6 +9,8 @@
 //! | 408, any other from 500 upwards, anything unreadable | unknown |
 //! | any other from 400 upwards | refused |
 
+pub(super) mod refund;
+
 use billing::gateway::{CallError, Cancelled, Movement, Verdict};
 use hyper::StatusCode;
 use serde::de::DeserializeOwned;

@@ -31,6 +31,8 @@ pub struct Summary {
     pub captured_minor: Option<i64>,
     /// What of it settled the invoice, in minor units.
     pub applied_minor: Option<i64>,
+    /// What of it was given back, in minor units.
+    pub refunded_minor: i64,
     /// `created`, `sent`, `unknown`, `succeeded`, `declined`, `cancelled` or `manual`.
     pub state: String,
     /// Why it was declined, in the gateway's words.
@@ -59,7 +61,10 @@ pub async fn list(
         -- payment: list
         select payment_id, account_id, invoice_id as "invoice_id: InvoiceId", kind, attempt,
             gateway, currency, amount_minor, captured_minor, applied_minor, state, decline_code,
-            note, created_at, settled_at
+            note, created_at, settled_at, (
+                select coalesce(sum(refund.amount_minor), 0)::bigint from billing.refund
+                where refund.payment_id = payment.payment_id and refund.state = 'succeeded'
+            ) as "refunded_minor!"
         from billing.payment
         where account_id = $1
             and ($2::uuid is null or (created_at, payment_id) < (
@@ -90,7 +95,10 @@ pub async fn of_invoice(
         -- payment: of an invoice
         select payment_id, account_id, invoice_id as "invoice_id: InvoiceId", kind, attempt,
             gateway, currency, amount_minor, captured_minor, applied_minor, state, decline_code,
-            note, created_at, settled_at
+            note, created_at, settled_at, (
+                select coalesce(sum(refund.amount_minor), 0)::bigint from billing.refund
+                where refund.payment_id = payment.payment_id and refund.state = 'succeeded'
+            ) as "refunded_minor!"
         from billing.payment
         where invoice_id = $1
         order by attempt
@@ -111,7 +119,10 @@ pub(in crate::payment) async fn by_id(
         -- payment: by id
         select payment_id, account_id, invoice_id as "invoice_id: InvoiceId", kind, attempt,
             gateway, currency, amount_minor, captured_minor, applied_minor, state, decline_code,
-            note, created_at, settled_at
+            note, created_at, settled_at, (
+                select coalesce(sum(refund.amount_minor), 0)::bigint from billing.refund
+                where refund.payment_id = payment.payment_id and refund.state = 'succeeded'
+            ) as "refunded_minor!"
         from billing.payment
         where payment_id = $1
         "#,

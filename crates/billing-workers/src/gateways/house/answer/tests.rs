@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use billing::gateway::RefundVerdict;
 use billing::money::{Currency, Money};
 use hyper::body::Bytes;
 use serde_json::{Value, json};
@@ -169,6 +170,38 @@ fn a_cancelled_key_is_burnt_or_tells_what_it_did() {
     );
     let torn = told(json!({ "status": "used", "charge": null }));
     assert!(matches!(torn, Err(CallError::Unknown(_))), "{torn:?}");
+}
+
+#[test]
+fn a_refund_is_given_refused_or_unknown() {
+    let given = json!({
+        "refund_id": "re_0000000007", "charge_id": "ch_0000000042", "reference": OURS,
+        "status": "succeeded", "amount_minor": 500, "currency": "USD",
+        "created_at": "2031-01-01T00:00:00.000Z",
+    });
+    let read = |status, body: &Value| refund::refund(&answer(status, body), OURS);
+
+    let verdict = RefundVerdict::GivenBack {
+        gateway_ref: "re_0000000007".to_owned(),
+        money: Money::new(500, Currency::parse("USD").unwrap()),
+    };
+    assert_eq!(read(201, &given), Ok(verdict));
+    for (status, code) in [(422, "refund_above_captured"), (404, "unknown_charge")] {
+        let declined = read(status, &refusal(code));
+        assert!(matches!(declined, Ok(RefundVerdict::Declined(_))), "{code}");
+    }
+    // No charge of that name, or no gateway at all: only the code tells.
+    let nowhere = read(404, &refusal("not_found"));
+    assert!(
+        matches!(nowhere, Err(CallError::Busy { .. })),
+        "{nowhere:?}"
+    );
+    for body in [
+        with(given.clone(), "reference", json!("other")),
+        with(given, "status", json!("pending")),
+    ] {
+        assert!(matches!(read(201, &body), Err(CallError::Unknown(_))));
+    }
 }
 
 #[test]

@@ -1,0 +1,174 @@
+//! The consumer that gives money back to cards.
+//!
+//! A refund is decided by the row that requests it. It is marked as sent before the call, so that
+//! whoever is stopped in between leaves a row that says to ask first. Never found and sent again with
+//! the same key, it is made once.
+
+use std::time::Duration;
+
+use billing::gateway::{CallError, Gateway, Gateways, RefundVerdict};
+use billing::ids::RefundId;
+use billing::refund::{self, Departure, Outcome, RefundError, Sending};
+use chrono::{DateTime, Utc};
+use outbox::{Act, Dedupe, Event, External, Failure, Load, UnitOfWork};
+use serde::Deserialize;
+
+use crate::payload::{Payload, RefundRequestedV1};
+
+/// How long a refund waits, each time, for its gateway to be configured.
+const UNCONFIGURED_WAIT: Duration = Duration::from_secs(60);
+
+/// The topics that ask for something.
+pub(crate) const TOPICS: &[&str] = &[RefundRequestedV1::TOPIC, RefundUnresolvedV1::TOPIC];
+
+/// Version 1 of `refund.unresolved`: a call ended without an answer.
+#[derive(Debug, Deserialize)]
+struct RefundUnresolvedV1 {
+    refund_id: RefundId,
+}
+
+impl Payload for RefundUnresolvedV1 {
+    const TOPIC: &'static str = "refund.unresolved";
+    const VERSION: i16 = 1;
+}
+
+/// Gives money back.
+#[derive(Debug)]
+pub struct Refunds {
+    gateways: Gateways,
+}
+
+/// A call to be made.
+#[derive(Debug, Clone)]
+pub struct Call {
+    sending: Sending,
+    /// When it left for the first time; none when it had left before.
+    left_at: Option<DateTime<Utc>>,
+}
+
+impl Refunds {
+    /// Gives back at these gateways.
+    #[must_use]
+    pub fn new(gateways: Gateways) -> Self {
+        Self { gateways }
+    }
+
+    fn unconfigured(&self, sending: &Sending) -> Act<Outcome> {
+        let (refund, wanted) = (sending.refund.refund, &sending.gateway);
+        let names: Vec<&str> = self.gateways.names().collect();
+        let names = names.join(", ");
+        Act::Retry {
+            error: format!(
+                "{refund} is for a card of the gateway {wanted:?}, which is not configured here \
+                 (there is: {names}): set BILLING_GATEWAY_URL"
+            ),
+            after: Some(UNCONFIGURED_WAIT),
+        }
+    }
+}
+
+impl External for Refunds {
+    type Intent = Call;
+    type Answer = Outcome;
+
+    const DEDUPE: Dedupe = Dedupe::NaturalKey;
+
+    async fn load(
+        &self,
+        tx: &mut UnitOfWork,
+        events: &[Event],
+    ) -> Result<Vec<Load<Call>>, Failure> {
+        let refunds = events.iter().map(wanted);
+        let refunds: Vec<RefundId> = refunds.collect::<Result<_, _>>()?;
+        let now = outbox::clock::now();
+        let departures = refund::depart_all(tx, &refunds, now).await;
+        let loads = departures.map_err(failure)?.into_iter();
+        let call = |sending, left_at| Load::Call(Call { sending, left_at });
+        let loads = loads.map(|departure| match departure {
+            Departure::Send(sending) => call(sending, Some(now)),
+            Departure::Ask(sending) => call(sending, None),
+            Departure::Nothing(_) => Load::Recorded,
+        });
+        Ok(loads.collect())
+    }
+
+    async fn act(&self, call: &Call) -> Act<Outcome> {
+        let Some(gateway) = self.gateways.get(&call.sending.gateway) else {
+            return self.unconfigured(&call.sending);
+        };
+        let gateway = gateway.as_ref();
+        match call.left_at {
+            Some(left_at) => send(gateway, &call.sending, left_at).await,
+            None => ask(gateway, &call.sending).await,
+        }
+    }
+
+    async fn settle(
+        &self,
+        tx: &mut UnitOfWork,
+        answers: Vec<(Call, Outcome)>,
+    ) -> Result<(), Failure> {
+        let outcomes = answers.into_iter();
+        let outcomes = outcomes.map(|(call, outcome)| (call.sending.refund.refund, outcome));
+        let outcomes: Vec<(RefundId, Outcome)> = outcomes.collect();
+        let now = outbox::clock::now();
+        refund::settle_all(tx, &outcomes, now)
+            .await
+            .map_err(failure)
+    }
+}
+
+fn wanted(event: &Event) -> Result<RefundId, Failure> {
+    match event.topic.as_str() {
+        RefundUnresolvedV1::TOPIC => RefundUnresolvedV1::of(event).map(|read| read.refund_id),
+        _ => RefundRequestedV1::of(event).map(|read| read.refund_id),
+    }
+}
+
+/// What the gateway does not know of may still be on its way: the same key makes one of both.
+async fn ask(gateway: &dyn Gateway, sending: &Sending) -> Act<Outcome> {
+    let asked_at = outbox::clock::now();
+    match gateway.look_up_refund(sending.refund.refund).await {
+        Ok(Some(verdict)) => Act::Answer(Outcome::Verdict(verdict)),
+        Ok(None) => send(gateway, sending, asked_at).await,
+        Err(error) => failed(error),
+    }
+}
+
+/// Makes the call, unless so much time went by since it was not made yet, as in a program that was
+/// frozen, that somebody else may have made it and the gateway forgotten its key.
+async fn send(gateway: &dyn Gateway, sending: &Sending, since: DateTime<Utc>) -> Act<Outcome> {
+    let waited = (outbox::clock::now() - since).to_std().unwrap_or_default();
+    if waited >= gateway.key_lifetime() {
+        return Act::Retry {
+            error: "the refund left too long ago: it is asked for first".to_owned(),
+            after: None,
+        };
+    }
+    match gateway.refund(&sending.refund).await {
+        Ok(verdict) => Act::Answer(Outcome::Verdict(verdict)),
+        Err(error) => failed(error),
+    }
+}
+
+fn failed(error: CallError) -> Act<Outcome> {
+    let text = error.to_string();
+    match error {
+        CallError::NotSent(_) => Act::Unavailable {
+            error: text,
+            after: None,
+        },
+        CallError::Busy { after, .. } => Act::Unavailable { error: text, after },
+        CallError::Unknown(_) => Act::Answer(Outcome::Unknown(text)),
+        CallError::Cancelled => Act::Answer(Outcome::Verdict(RefundVerdict::Declined(text))),
+        // A person has to look; told to try again, it is asked for first.
+        CallError::Refused(_) => Act::Dead(text),
+    }
+}
+
+fn failure(error: RefundError) -> Failure {
+    match error.into_database() {
+        Ok(error) => Failure::Database(error),
+        Err(error) => Failure::retry(crate::payments::told(&error)),
+    }
+}
