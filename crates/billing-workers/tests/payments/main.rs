@@ -12,6 +12,7 @@ mod hand;
 mod orders;
 mod outcomes;
 mod raw;
+mod refunds;
 mod site;
 mod webhooks;
 mod world;
