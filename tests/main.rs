@@ -1,7 +1,7 @@
 //! The product's promises, each kept by the programs that people run.
 //!
-//! Black box: a test starts `month-close`, `outbox-relay` and `billing-api` as a shell would, and judges by what
-//! they print, write and leave in the database.
+//! Black box: a test starts `month-close`, `outbox-relay` and `billing-api` as a shell would, and
+//! judges by what they print, write and leave in the database.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 

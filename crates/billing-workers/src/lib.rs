@@ -1,12 +1,13 @@
 //! The consumers of the billing events, and the site that every binary opens first.
 //!
-//! | consumer            | reads               | effect                                        |
-//! |---------------------|---------------------|-----------------------------------------------|
-//! | `collection-report` | `invoice.finalized` | figures of the month, in the same transaction |
-//! | `documents`         | `invoice.finalized` | one HTML file per invoice                     |
-//! | `payments`          | `invoice.finalized`, `payment.wanted`, `payment.unresolved` | charges cards |
-//! | `refunds`           | `refund.requested`, `refund.unresolved` | gives money back to cards |
-//! | `notices`           | invoices, payments and holds | one mail per cause                   |
+//! | consumer            | reads                        | effect                                  |
+//! |---------------------|------------------------------|-----------------------------------------|
+//! | `collection-report` | invoices and payments        | figures of the month, in one transaction |
+//! | `documents`         | invoices                     | one HTML file per invoice               |
+//! | `dunning`           | payments that were declined  | retries on their days, holds            |
+//! | `notices`           | invoices, payments and holds | one mail per cause                      |
+//! | `payments`          | invoices, what changed since | charges cards                           |
+//! | `refunds`           | refunds that were asked for  | gives money back to cards               |
 //!
 //! A consumer added to [`add_all`] runs in every binary that runs workers.
 

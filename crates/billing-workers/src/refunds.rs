@@ -1,8 +1,8 @@
 //! The consumer that gives money back to cards.
 //!
 //! A refund is decided by the row that requests it. It is marked as sent before the call, so that
-//! whoever is stopped in between leaves a row that says to ask first. Never found and sent again with
-//! the same key, it is made once.
+//! whoever is stopped in between leaves a row that says to ask first. Never found and sent again
+//! with the same key, it is made once.
 
 use std::time::Duration;
 

@@ -18,9 +18,9 @@ use uuid::Uuid;
 
 use crate::account;
 use crate::ids::{AccountId, CreditId, InvoiceId};
-use crate::invoice::{Owed, OwedError, owed};
 use crate::ledger::{self, Book, NewTransfer, PostError};
 use crate::money::{Currency, Money, MoneyError};
+use crate::owed::{self, Owed, OwedError};
 use crate::text::{self, NOTE_CHARS_MAX, TextProblem};
 
 /// Credit to be granted.
@@ -136,7 +136,7 @@ pub async fn grant(
     let books = (Book::Allowance, Book::CustomerCredit);
     ledger::post_all(tx, &[transfer(source, books, new.account, new.money)], now).await?;
     tx.append(locked, event);
-    crate::payment::want_open(tx, locked, "credit was granted").await?;
+    owed::want_open(tx, locked, "credit was granted").await?;
     Ok(Granted {
         credit: granted,
         is_new: true,

@@ -73,6 +73,12 @@ id! {
     TransferId "trf"
 }
 
+/// An invoice's number as people read it: `INV-000001`.
+#[must_use]
+pub fn written_number(series: &str, number: i64) -> String {
+    format!("{series}-{number:06}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,6 @@
 
 mod digest;
 mod finalize;
-pub(crate) mod owed;
 mod rate;
 mod store;
 mod summary;
@@ -19,20 +18,13 @@ use rust_decimal::Decimal;
 use crate::ids::{AccountId, InvoiceId, PriceId, RunId};
 use crate::money::{Currency, Money};
 
+pub use crate::ids::written_number;
 pub use finalize::{Closing, FinalizeError, finalize_all};
-pub(crate) use owed::Owed;
-pub use owed::OwedError;
 pub use rate::{RatingError, rate};
 pub use summary::{Filter, ListError, Number, Summary, by_id, by_number, list};
 
 /// The series of regular invoices.
 pub const SERIES: &str = "INV";
-
-/// A number as people read it: `INV-000001`.
-#[must_use]
-pub fn written_number(series: &str, number: i64) -> String {
-    format!("{series}-{number:06}")
-}
 
 /// Who is billed for which period: what an invoice freezes of them.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -22,6 +22,7 @@ mod migrate;
 pub mod money;
 pub mod month_close;
 pub mod notice;
+pub mod owed;
 pub mod payment;
 pub mod payment_method;
 pub mod period;

@@ -4,7 +4,8 @@
 //!
 //! 1. **decide** under the account's lock, from the balance of now: credit is used first, and where
 //!    nothing is left to charge, nothing is charged;
-//! 2. **depart**: the world is read once more and the attempt marked as sent, with the instant until
+//! 2. **depart**: the world is read once more and the attempt marked as sent, with the instant
+//! until
 //!    which its key is safe to use again;
 //! 3. the call, which is not made here, with no transaction open;
 //! 4. **settle**: what was captured is recorded whatever happened meanwhile; what is above the due
@@ -26,15 +27,13 @@ mod store;
 mod webhook;
 
 use chrono::{DateTime, Utc};
-use outbox::{Locked, NewEvent, UnitOfWork};
-use serde_json::json;
 use sqlx::PgConnection;
 
 use crate::credit::CreditError;
 use crate::ids::{AccountId, InvoiceId, PaymentId};
-use crate::invoice::{OwedError, owed};
 use crate::ledger::PostError;
 use crate::money::{Currency, Money, MoneyError};
+use crate::owed::OwedError;
 use crate::text::TextProblem;
 
 pub use by_hand::{ByHand, record};
@@ -138,24 +137,6 @@ impl PaymentError {
             other => Err(other),
         }
     }
-}
-
-/// Asks for a decision on each open invoice of a locked account: something changed that may pay it.
-pub(crate) async fn want_open(
-    tx: &mut UnitOfWork,
-    locked: Locked,
-    why: &str,
-) -> Result<(), sqlx::Error> {
-    let account = AccountId::from(locked.key());
-    for invoice in owed::open_of(tx, account).await? {
-        want(tx, locked, invoice, why);
-    }
-    Ok(())
-}
-
-fn want(tx: &mut UnitOfWork, locked: Locked, invoice: InvoiceId, why: &str) {
-    let payload = json!({ "invoice_id": invoice, "why": why });
-    tx.append(locked, NewEvent::new("payment.wanted", 1, payload));
 }
 
 /// The payment of an id, if there is one.

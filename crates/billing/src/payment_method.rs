@@ -16,6 +16,7 @@ use sqlx::PgConnection;
 
 use crate::account;
 use crate::ids::{AccountId, PaymentMethodId};
+use crate::owed;
 use crate::text::{self, ID_CHARS_MAX, NOTE_CHARS_MAX, TextProblem};
 
 /// The shortest card numbers have so many digits.
@@ -112,7 +113,7 @@ pub async fn add(
     let event = NewEvent::new("payment_method.added", 1, payload);
     store::insert(tx, id, &new, (event.event_id, now)).await?;
     tx.append(locked, event);
-    crate::payment::want_open(tx, locked, "a payment method was added").await?;
+    owed::want_open(tx, locked, "a payment method was added").await?;
     Ok(PaymentMethod {
         payment_method_id: id,
         gateway: new.gateway,

@@ -1,9 +1,10 @@
 //! Refunds: money given back of a payment, never above what was captured.
 //!
-//! A refund is **requested** under the account's lock, where what is left of the payment is counted.
-//! It **departs** when it is marked as sent: nothing else in the world decides any more. The call is
-//! not made here. **Settled** is what the gateway told, under the lock again; an unknown outcome is
-//! asked for, never retried blindly. Its id is our reference and the idempotency key of all calls.
+//! A refund is **requested** under the account's lock, where what is left of the payment is
+//! counted. It **departs** when it is marked as sent: nothing else in the world decides any more.
+//! The call is not made here. **Settled** is what the gateway told, under the lock again; an
+//! unknown outcome is asked for, never retried blindly. Its id is our reference and the idempotency
+//! key of all calls.
 //!
 //! What a payment left as the customer's credit is given back from there, the rest at the house's
 //! expense. The invoice stays paid. Money that came by hand is given back by hand, at once.

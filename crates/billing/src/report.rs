@@ -1,8 +1,8 @@
 //! Report: where a month's collection stands, for the people of finance.
 //!
 //! The figures are kept by a consumer of the events, a row per month, currency and bucket, so that
-//! they are there while a close runs. What is still open is looked at where it lies, with the figures
-//! in one snapshot. The list of the invoices themselves is streamed.
+//! they are there while a close runs. What is still open is looked at where it lies, with the
+//! figures in one snapshot. The list of the invoices themselves is streamed.
 //!
 //! Owns `billing.collection_figure`. Reads `billing.invoice`, `billing.payment`, `billing.hold`,
 //! `billing.notice`, `billing.close_exception`, `billing.account`. Emits nothing.

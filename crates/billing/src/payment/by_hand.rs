@@ -4,15 +4,15 @@ use chrono::{DateTime, Utc};
 use outbox::{NewEvent, UnitOfWork};
 use uuid::Uuid;
 
+use super::PaymentError;
 use super::settle::{excess_event, succeeded_payload};
 use super::store::{self, Capture, Recorded};
-use super::{PaymentError, want_open};
 use crate::account;
 use crate::credit::transfer;
 use crate::ids::{AccountId, InvoiceId, PaymentId};
-use crate::invoice::owed;
 use crate::ledger::{self, Book};
 use crate::money::{Currency, Money};
+use crate::owed;
 use crate::text::{self, NOTE_CHARS_MAX};
 
 /// A payment to be recorded.
@@ -76,7 +76,7 @@ pub async fn record(
                 excess_event(by_hand.payment, by_hand.account, capture.excess),
             );
         }
-        want_open(tx, locked, "a payment left credit").await?;
+        owed::want_open(tx, locked, "a payment left credit").await?;
     }
     Ok(Recorded {
         payment: by_hand.payment,

@@ -10,8 +10,8 @@ use super::store::{self, Facts, NewAttempt, State};
 use super::{Attempt, Decision, PaymentError};
 use crate::credit;
 use crate::ids::{InvoiceId, PaymentId};
-use crate::invoice::{Owed, owed};
 use crate::money::Money;
+use crate::owed::{self, Owed};
 
 /// Decides for invoices, each wanted by an event; one answer per entry, in their order. Uses credit
 /// for what is due before a card is charged.

@@ -4,14 +4,15 @@ use chrono::{DateTime, Utc};
 use outbox::UnitOfWork;
 use sqlx::PgConnection;
 
-use super::{PaymentError, store, want};
+use super::{PaymentError, store};
 use crate::account;
 use crate::ids::PaymentId;
+use crate::owed;
 
 /// Marks attempts as sent, each with the instant until which its key is safe, and answers which may
 /// be called. The others were cancelled, because less is due than they ask for, their card was
-/// removed, a dispute began or credit came in; where something is still due, a new decision is asked for in the
-/// same transaction.
+/// removed, a dispute began or credit came in; where something is still due, a new decision is
+/// asked for in the same transaction.
 ///
 /// # Errors
 /// [`PaymentError`]; the unit of work is then of no more use.
@@ -27,7 +28,7 @@ pub async fn depart_all(
     if sent.len() < leaving.len() {
         for overtaken in store::cancel_overtaken(tx, &ids, now).await? {
             if let Some(locked) = locks.get(&overtaken.account).filter(|_| overtaken.is_due) {
-                want(
+                owed::want(
                     tx,
                     *locked,
                     overtaken.invoice,
@@ -39,8 +40,8 @@ pub async fn depart_all(
     Ok(sent)
 }
 
-/// Whether an attempt that departed before, and never arrived as far as the gateway can tell, may be
-/// sent again: the world may have changed since, and then its key is to be burnt instead.
+/// Whether an attempt that departed before, and never arrived as far as the gateway can tell, may
+/// be sent again: the world may have changed since, and then its key is to be burnt instead.
 ///
 /// # Errors
 /// The database's.

@@ -1,4 +1,5 @@
-//! Settling: what a call, a look-up or a webhook told is recorded once, in whatever order they come.
+//! Settling: what a call, a look-up or a webhook told is recorded once, in whatever order they
+//! come.
 
 use std::collections::HashMap;
 
@@ -7,15 +8,15 @@ use outbox::{Locked, NewEvent, UnitOfWork};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::PaymentError;
 use super::store::{self, Capture, Known, Moved, State};
-use super::{PaymentError, want, want_open};
 use crate::account;
 use crate::credit::transfer;
 use crate::gateway::Verdict;
 use crate::ids::{AccountId, InvoiceId, PaymentId};
-use crate::invoice::{Owed, owed};
 use crate::ledger::{self, Book, NewTransfer};
 use crate::money::Money;
+use crate::owed::{self, Owed};
 
 /// What is known of an attempt after a call, a look-up, a webhook or a person's inquiry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,7 +126,7 @@ impl Settling {
             Outcome::Cancelled(why) => {
                 self.moved.cancel(known, why);
                 if let Some(invoice) = known.invoice {
-                    want(tx, locked, invoice, "the payment before never happened");
+                    owed::want(tx, locked, invoice, "the payment before never happened");
                 }
             }
             Outcome::HandOver(why) if known.state != State::Manual => {
@@ -181,7 +182,7 @@ impl Settling {
             .collect();
         owed::settle_all(tx, &parts, "paid", now).await?;
         for locked in self.credited {
-            want_open(tx, locked, "a payment left credit").await?;
+            owed::want_open(tx, locked, "a payment left credit").await?;
         }
         Ok(())
     }

@@ -77,8 +77,8 @@ pub(super) async fn facts(
     let rows = sqlx::query!(
         r#"
         -- payment: what a decision needs to know
-        select invoice_id as "invoice_id!", attempt.payment_id as "open?", made.attempts as "attempts!",
-            method.payment_method_id as "method_id?", method.gateway as "gateway?",
+        select invoice_id as "invoice_id!", attempt.payment_id as "open?",
+            made.attempts as "attempts!", method.payment_method_id as "method_id?", method.gateway as "gateway?",
             method.token as "token?",
             exists (
                 select from billing.hold
@@ -182,7 +182,7 @@ pub(super) async fn attempts(
             gateway: row.gateway,
             token: row.token,
             money: Money::new(row.amount_minor, Currency::parse(&row.currency)?),
-            description: crate::invoice::written_number(&row.series, row.number),
+            description: crate::ids::written_number(&row.series, row.number),
             deadline: row.deadline,
         };
         let open = Open {

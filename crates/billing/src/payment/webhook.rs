@@ -36,9 +36,9 @@ impl Received {
     }
 }
 
-/// Keeps a webhook that proved whose it is, with the bytes of its `body`, and applies it in the same
-/// transaction. `gateway` is the name of the one that proved it: of another's payments it can tell
-/// nothing.
+/// Keeps a webhook that proved whose it is, with the bytes of its `body`, and applies it in the
+/// same transaction. `gateway` is the name of the one that proved it: of another's payments it can
+/// tell nothing.
 ///
 /// # Errors
 /// [`PaymentError`]; the unit of work is then of no more use.

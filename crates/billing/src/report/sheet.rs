@@ -162,7 +162,7 @@ mod tests {
                 number,
                 total,
                 settled: Money::zero(total.currency()),
-                payment: Some("declined: do_not_honor".to_owned()),
+                payment: Some("succeeded".to_owned()),
                 is_held: true,
                 state,
                 lines: 2,
@@ -187,7 +187,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("2024-09.csv");
         let entries = [
-            invoice("Müller, \"Söhne\"", 123_456_789),
+            invoice("A, \"B\"", 123_456_789),
             invoice("=cmd|' /C calc'!A0", -5),
             exception("-1 is no quantity"),
         ];
@@ -199,8 +199,8 @@ mod tests {
         assert_eq!(count, 3);
         assert_snapshot!(std::fs::read_to_string(&target).unwrap(), @r#"
         invoice,account,customer,currency,total,settled,due,state,payment,held,lines,exception
-        INV-000001,acct-1,"Müller, ""Söhne""",EUR,1234567.89,0.00,1234567.89,finalized,declined: do_not_honor,held,2,
-        INV-000001,acct-1,'=cmd|' /C calc'!A0,EUR,-0.05,0.00,-0.05,finalized,declined: do_not_honor,held,2,
+        INV-000001,acct-1,"A, ""B""",EUR,1234567.89,0.00,1234567.89,finalized,succeeded,held,2,
+        INV-000001,acct-1,'=cmd|' /C calc'!A0,EUR,-0.05,0.00,-0.05,finalized,succeeded,held,2,
         ,acct-2,Acme,USD,,,,exception,,,,'-1 is no quantity
         "#);
     }

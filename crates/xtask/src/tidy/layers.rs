@@ -8,15 +8,26 @@ const LAYERS: &[&[&str]] = &[
     &["ids", "money"],
     &["account"],
     &["ledger"],
+    &["hold"],
+    // The last cent of an invoice ends its dunning and lifts the hold, so both lie below it.
+    &["dunning"],
+    &["owed"],
     &["credit", "proration", "fx"],
     &["invoice"],
-    &["payment"],
-    &["dunning"],
+    &["payment_method", "payment"],
+    &["refund"],
     &["month_close"],
 ];
 
 /// These read all the others, and nothing reads them.
-const READERS: &[&str] = &["report", "audit", "sanity", "check", "checks"];
+const READERS: &[&str] = &[
+    "report",
+    "reconciliation",
+    "audit",
+    "sanity",
+    "check",
+    "checks",
+];
 
 pub(super) fn calls_go_down(source: &Source) -> Vec<Finding> {
     let Some(own) = noun(&source.path) else {

@@ -1,5 +1,5 @@
-//! Answers about refunds: 422 `refund_above_captured` and 404 `unknown_charge` decline one for ever;
-//! all others mean what they mean for charges.
+//! Answers about refunds: 422 `refund_above_captured` and 404 `unknown_charge` decline one for
+//! ever; all others mean what they mean for charges.
 
 use billing::gateway::{CallError, RefundVerdict};
 use billing::money::{Currency, Money};

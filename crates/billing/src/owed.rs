@@ -3,6 +3,8 @@
 //! Whoever settles holds the account's lock and says what moved in the ledger; here the invoice
 //! follows. The last cent makes it paid, ends its dunning and lifts the hold that it caused, all in
 //! the same transaction.
+//!
+//! Moves `billing.invoice` from `finalized` to `paid`. Emits `invoice.paid`, `payment.wanted`.
 
 mod store;
 
@@ -12,11 +14,10 @@ use chrono::{DateTime, NaiveDate, Utc};
 use outbox::{Locked, NewEvent, UnitOfWork};
 use serde_json::json;
 
-use super::written_number;
 use crate::account;
 use crate::dunning;
 use crate::hold;
-use crate::ids::{AccountId, InvoiceId};
+use crate::ids::{AccountId, InvoiceId, written_number};
 use crate::money::{Currency, Money, MoneyError};
 
 /// An invoice under the lock of its account.
@@ -91,12 +92,23 @@ pub(crate) async fn read_all(
     Ok(owed)
 }
 
-/// The invoices of an account on which something is due, oldest first.
-pub(crate) async fn open_of(
+/// Asks for a decision on each open invoice of a locked account, oldest first: something changed
+/// that may pay it.
+pub(crate) async fn want_open(
     tx: &mut UnitOfWork,
-    account: AccountId,
-) -> Result<Vec<InvoiceId>, sqlx::Error> {
-    store::open_of(tx, account).await
+    locked: Locked,
+    why: &str,
+) -> Result<(), sqlx::Error> {
+    for invoice in store::open_of(tx, locked.key().into()).await? {
+        want(tx, locked, invoice, why);
+    }
+    Ok(())
+}
+
+/// Asks for a decision on an invoice of a locked account.
+pub(crate) fn want(tx: &mut UnitOfWork, locked: Locked, invoice: InvoiceId, why: &str) {
+    let payload = json!({ "invoice_id": invoice, "why": why });
+    tx.append(locked, NewEvent::new("payment.wanted", 1, payload));
 }
 
 /// Settles parts of what is due; each invoice at most once per call, and never above its due.
