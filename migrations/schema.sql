@@ -12,6 +12,26 @@ begin
               hint = 'Correct it with a credit note and a new invoice.';
 end $$;
 
+CREATE FUNCTION billing.refuse_payment_move() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog'
+    AS $$
+begin
+    raise exception 'a payment does not go from % to %', old.state, new.state
+        using errcode = 'restrict_violation',
+              hint = 'Money goes back by a refund; a new try is a new payment.';
+end $$;
+
+CREATE FUNCTION billing.refuse_refund_change() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog'
+    AS $$
+begin
+    raise exception 'a refund keeps what it is, and its end (% in state %)', lower(tg_op), old.state
+        using errcode = 'restrict_violation',
+              hint = 'What was given back is charged again by a new payment.';
+end $$;
+
 CREATE TABLE billing.account (
     account_id uuid NOT NULL,
     external_id text NOT NULL,
@@ -22,9 +42,10 @@ CREATE TABLE billing.account (
     created_at timestamp with time zone NOT NULL,
     announced_by uuid NOT NULL,
     announced_xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    email text,
     CONSTRAINT account_currency_is_iso CHECK ((currency ~ '^[A-Z]{3}$'::text)),
     CONSTRAINT account_external_id_named CHECK ((external_id <> ''::text)),
-    CONSTRAINT account_status_known CHECK ((status = ANY (ARRAY['active'::text, 'held'::text, 'closed'::text])))
+    CONSTRAINT account_status_known CHECK ((status = ANY (ARRAY['active'::text, 'closed'::text])))
 );
 
 CREATE TABLE billing.balance (
@@ -51,9 +72,32 @@ CREATE TABLE billing.collection_figure (
     invoices bigint NOT NULL,
     zero bigint NOT NULL,
     paid bigint NOT NULL,
-    open bigint NOT NULL,
     lines bigint NOT NULL,
-    invoiced_minor bigint NOT NULL
+    invoiced_minor bigint NOT NULL,
+    credit_minor bigint DEFAULT 0 NOT NULL,
+    collected_minor bigint DEFAULT 0 NOT NULL
+);
+
+CREATE TABLE billing.credit (
+    credit_id uuid NOT NULL,
+    account_id uuid NOT NULL,
+    currency text NOT NULL,
+    amount_minor bigint NOT NULL,
+    reason text NOT NULL,
+    granted_at timestamp with time zone NOT NULL,
+    announced_by uuid NOT NULL,
+    announced_xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    CONSTRAINT credit_is_something CHECK ((amount_minor > 0))
+);
+
+CREATE TABLE billing.credit_use (
+    credit_use_id uuid NOT NULL,
+    account_id uuid NOT NULL,
+    invoice_id uuid NOT NULL,
+    currency text NOT NULL,
+    amount_minor bigint NOT NULL,
+    used_at timestamp with time zone NOT NULL,
+    CONSTRAINT credit_use_is_something CHECK ((amount_minor > 0))
 );
 
 CREATE TABLE billing.document (
@@ -66,6 +110,44 @@ CREATE TABLE billing.document (
     written_at timestamp with time zone,
     CONSTRAINT document_state_known CHECK ((state = ANY (ARRAY['intended'::text, 'written'::text]))),
     CONSTRAINT document_written_proven CHECK (((state = 'written'::text) = ((sha256 IS NOT NULL) AND (bytes IS NOT NULL) AND (written_at IS NOT NULL))))
+);
+
+CREATE TABLE billing.dunning (
+    invoice_id uuid NOT NULL,
+    account_id uuid NOT NULL,
+    policy text NOT NULL,
+    rung integer NOT NULL,
+    state text NOT NULL,
+    timer uuid,
+    opened_at timestamp with time zone NOT NULL,
+    closed_at timestamp with time zone,
+    CONSTRAINT dunning_closed_instant CHECK (((state = 'closed'::text) = (closed_at IS NOT NULL))),
+    CONSTRAINT dunning_state_known CHECK ((state = ANY (ARRAY['retrying'::text, 'held'::text, 'exhausted'::text, 'closed'::text])))
+);
+
+CREATE TABLE billing.gateway_webhook (
+    gateway text NOT NULL,
+    webhook_id text NOT NULL,
+    body bytea NOT NULL,
+    payment_id uuid,
+    outcome text NOT NULL,
+    received_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+CREATE TABLE billing.hold (
+    hold_id uuid NOT NULL,
+    account_id uuid NOT NULL,
+    reason text NOT NULL,
+    cause text NOT NULL,
+    placed_at timestamp with time zone NOT NULL,
+    released_at timestamp with time zone,
+    release_cause text,
+    announced_by uuid NOT NULL,
+    announced_xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    released_event uuid,
+    released_xid xid8,
+    CONSTRAINT hold_reason_known CHECK ((reason = ANY (ARRAY['delinquent'::text, 'dispute'::text, 'fraud'::text, 'manual'::text]))),
+    CONSTRAINT hold_release_announced CHECK ((num_nulls(released_at, release_cause, released_event, released_xid) = ANY (ARRAY[0, 4])))
 );
 
 CREATE TABLE billing.invoice (
@@ -94,8 +176,16 @@ CREATE TABLE billing.invoice (
     paid_at timestamp with time zone,
     announced_by uuid NOT NULL,
     announced_xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    credit_minor bigint DEFAULT 0 NOT NULL,
+    settled_minor bigint DEFAULT 0 NOT NULL,
+    paid_event uuid,
+    paid_xid xid8,
+    CONSTRAINT invoice_credit_in_range CHECK (((credit_minor >= 0) AND (credit_minor <= GREATEST(total_minor, (0)::bigint)))),
     CONSTRAINT invoice_kind_known CHECK ((kind = 'regular'::text)),
+    CONSTRAINT invoice_paid_announced CHECK (((state <> 'paid'::text) OR (paid_at = finalized_at) OR ((paid_event IS NOT NULL) AND (paid_xid IS NOT NULL)))),
     CONSTRAINT invoice_paid_has_instant CHECK (((state = 'paid'::text) = (paid_at IS NOT NULL))),
+    CONSTRAINT invoice_paid_if_settled CHECK (((state <> ALL (ARRAY['finalized'::text, 'paid'::text])) OR ((state = 'paid'::text) = (settled_minor = GREATEST(total_minor, (0)::bigint))))),
+    CONSTRAINT invoice_settled_in_range CHECK (((settled_minor >= credit_minor) AND (settled_minor <= GREATEST(total_minor, (0)::bigint)))),
     CONSTRAINT invoice_state_known CHECK ((state = ANY (ARRAY['finalized'::text, 'paid'::text, 'void'::text, 'written_off'::text]))),
     CONSTRAINT invoice_total_adds_up CHECK ((total_minor = (subtotal_minor + tax_minor)))
 );
@@ -129,9 +219,98 @@ CREATE TABLE billing.month_close (
     CONSTRAINT month_close_state_known CHECK ((state = ANY (ARRAY['running'::text, 'closed'::text])))
 );
 
+CREATE TABLE billing.notice (
+    notice_id uuid NOT NULL,
+    account_id uuid NOT NULL,
+    kind text NOT NULL,
+    cause uuid NOT NULL,
+    invoice_id uuid,
+    state text NOT NULL,
+    recipient text,
+    subject text NOT NULL,
+    message_id text NOT NULL,
+    suppressed text,
+    intended_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    sent_at timestamp with time zone,
+    CONSTRAINT notice_kind_known CHECK ((kind = ANY (ARRAY['invoice'::text, 'receipt'::text, 'payment_failed'::text, 'hold'::text, 'release'::text]))),
+    CONSTRAINT notice_sent_instant CHECK (((state = 'sent'::text) = (sent_at IS NOT NULL))),
+    CONSTRAINT notice_sent_to_somebody CHECK (((state <> 'sent'::text) OR (recipient IS NOT NULL))),
+    CONSTRAINT notice_state_known CHECK ((state = ANY (ARRAY['intended'::text, 'sent'::text, 'suppressed'::text]))),
+    CONSTRAINT notice_suppressed_why CHECK (((state = 'suppressed'::text) = (suppressed IS NOT NULL)))
+);
+
 CREATE TABLE billing.number_series (
     series text NOT NULL,
     next_number bigint DEFAULT 1 NOT NULL
+);
+
+CREATE TABLE billing.payment (
+    payment_id uuid NOT NULL,
+    account_id uuid NOT NULL,
+    invoice_id uuid,
+    kind text NOT NULL,
+    attempt integer NOT NULL,
+    payment_method_id uuid,
+    gateway text,
+    currency text NOT NULL,
+    amount_minor bigint NOT NULL,
+    state text NOT NULL,
+    cause uuid,
+    created_at timestamp with time zone NOT NULL,
+    sent_at timestamp with time zone,
+    deadline timestamp with time zone,
+    settled_at timestamp with time zone,
+    captured_minor bigint,
+    applied_minor bigint,
+    gateway_ref text,
+    decline_code text,
+    decline_is_soft boolean,
+    note text,
+    look_ups integer DEFAULT 0 NOT NULL,
+    succeeded_event uuid,
+    succeeded_xid xid8,
+    declined_event uuid,
+    declined_xid xid8,
+    CONSTRAINT payment_asks_something CHECK ((amount_minor > 0)),
+    CONSTRAINT payment_by_hand_is_done CHECK (((kind <> 'by_hand'::text) OR (state = 'succeeded'::text))),
+    CONSTRAINT payment_card_is_whole CHECK (((kind <> 'card'::text) OR (num_nulls(invoice_id, payment_method_id, gateway) = 0))),
+    CONSTRAINT payment_decline_said CHECK (((state = 'declined'::text) = (decline_code IS NOT NULL))),
+    CONSTRAINT payment_final_at CHECK (((state = ANY (ARRAY['succeeded'::text, 'declined'::text, 'cancelled'::text])) = (settled_at IS NOT NULL))),
+    CONSTRAINT payment_kind_known CHECK ((kind = ANY (ARRAY['card'::text, 'by_hand'::text]))),
+    CONSTRAINT payment_money_in_range CHECK (((captured_minor > 0) AND ((applied_minor >= 0) AND (applied_minor <= captured_minor)))),
+    CONSTRAINT payment_money_is_known CHECK (((state = 'succeeded'::text) = ((captured_minor IS NOT NULL) AND (applied_minor IS NOT NULL)))),
+    CONSTRAINT payment_refusal_said CHECK ((num_nulls(declined_event, declined_xid) =
+CASE state
+    WHEN 'declined'::text THEN 0
+    ELSE 2
+END)),
+    CONSTRAINT payment_sent_until CHECK (((state = ANY (ARRAY['created'::text, 'cancelled'::text])) OR (kind = 'by_hand'::text) OR (num_nulls(sent_at, deadline) = 0))),
+    CONSTRAINT payment_state_known CHECK ((state = ANY (ARRAY['created'::text, 'sent'::text, 'unknown'::text, 'succeeded'::text, 'declined'::text, 'cancelled'::text, 'manual'::text]))),
+    CONSTRAINT payment_success_said CHECK ((num_nulls(succeeded_event, succeeded_xid) =
+CASE state
+    WHEN 'succeeded'::text THEN 0
+    ELSE 2
+END))
+);
+
+CREATE TABLE billing.payment_method (
+    payment_method_id uuid NOT NULL,
+    account_id uuid NOT NULL,
+    gateway text NOT NULL,
+    token text NOT NULL,
+    brand text NOT NULL,
+    last_four text NOT NULL,
+    added_at timestamp with time zone NOT NULL,
+    removed_at timestamp with time zone,
+    announced_by uuid NOT NULL,
+    announced_xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    removed_event uuid,
+    removed_xid xid8,
+    CONSTRAINT payment_method_gateway_named CHECK ((gateway <> ''::text)),
+    CONSTRAINT payment_method_is_no_card_number CHECK ((concat_ws(' | '::text, token, brand, gateway) !~ '([0-9][ ._-]*){12}'::text)),
+    CONSTRAINT payment_method_last_four_digits CHECK ((last_four ~ '^[0-9]{4}$'::text)),
+    CONSTRAINT payment_method_removal_announced CHECK ((num_nulls(removed_at, removed_event, removed_xid) = ANY (ARRAY[0, 3]))),
+    CONSTRAINT payment_method_token_named CHECK ((token <> ''::text))
 );
 
 CREATE TABLE billing.period (
@@ -167,6 +346,38 @@ CREATE TABLE billing.price (
     CONSTRAINT price_rate_iff_per_unit CHECK (((model = 'per_unit'::text) = (unit_price IS NOT NULL)))
 );
 
+CREATE TABLE billing.refund (
+    refund_id uuid NOT NULL,
+    payment_id uuid NOT NULL,
+    account_id uuid NOT NULL,
+    currency text NOT NULL,
+    amount_minor bigint NOT NULL,
+    reason text NOT NULL,
+    state text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    sent_at timestamp with time zone,
+    settled_at timestamp with time zone,
+    credit_minor bigint,
+    gateway_ref text,
+    note text,
+    look_ups integer DEFAULT 0 NOT NULL,
+    requested_event uuid NOT NULL,
+    requested_xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    succeeded_event uuid,
+    succeeded_xid xid8,
+    CONSTRAINT refund_credit_in_range CHECK (((credit_minor >= 0) AND (credit_minor <= amount_minor))),
+    CONSTRAINT refund_credit_is_known CHECK (((state = 'succeeded'::text) = (credit_minor IS NOT NULL))),
+    CONSTRAINT refund_decline_said CHECK (((state <> 'declined'::text) OR (note IS NOT NULL))),
+    CONSTRAINT refund_final_at CHECK (((state = ANY (ARRAY['succeeded'::text, 'declined'::text])) = (settled_at IS NOT NULL))),
+    CONSTRAINT refund_is_something CHECK ((amount_minor > 0)),
+    CONSTRAINT refund_state_known CHECK ((state = ANY (ARRAY['created'::text, 'sent'::text, 'unknown'::text, 'succeeded'::text, 'declined'::text]))),
+    CONSTRAINT refund_success_said CHECK ((num_nulls(succeeded_event, succeeded_xid) =
+CASE state
+    WHEN 'succeeded'::text THEN 0
+    ELSE 2
+END))
+);
+
 CREATE TABLE billing.transfer (
     transfer_id uuid NOT NULL,
     source_kind text NOT NULL,
@@ -178,7 +389,7 @@ CREATE TABLE billing.transfer (
     amount_minor bigint NOT NULL,
     at timestamp with time zone NOT NULL,
     CONSTRAINT transfer_between_two CHECK ((debit <> credit)),
-    CONSTRAINT transfer_books_known CHECK (((debit = ANY (ARRAY['receivable'::text, 'customer_credit'::text, 'revenue'::text, 'tax'::text, 'cash'::text, 'write_off'::text, 'fx'::text])) AND (credit = ANY (ARRAY['receivable'::text, 'customer_credit'::text, 'revenue'::text, 'tax'::text, 'cash'::text, 'write_off'::text, 'fx'::text])))),
+    CONSTRAINT transfer_books_known CHECK ((ARRAY[debit, credit] <@ ARRAY['receivable'::text, 'customer_credit'::text, 'revenue'::text, 'tax'::text, 'cash'::text, 'bank'::text, 'allowance'::text, 'write_off'::text, 'fx'::text])),
     CONSTRAINT transfer_moves_something CHECK ((amount_minor > 0)),
     CONSTRAINT transfer_names_customer CHECK (((account_id IS NOT NULL) OR ((debit <> ALL (ARRAY['receivable'::text, 'customer_credit'::text])) AND (credit <> ALL (ARRAY['receivable'::text, 'customer_credit'::text])))))
 );
@@ -223,11 +434,26 @@ ALTER TABLE ONLY billing.close_exception
 ALTER TABLE ONLY billing.collection_figure
     ADD CONSTRAINT collection_figure_pkey PRIMARY KEY (month, currency, bucket);
 
+ALTER TABLE ONLY billing.credit
+    ADD CONSTRAINT credit_pkey PRIMARY KEY (credit_id);
+
+ALTER TABLE ONLY billing.credit_use
+    ADD CONSTRAINT credit_use_pkey PRIMARY KEY (credit_use_id);
+
 ALTER TABLE ONLY billing.document
     ADD CONSTRAINT document_path_key UNIQUE (path);
 
 ALTER TABLE ONLY billing.document
     ADD CONSTRAINT document_pkey PRIMARY KEY (invoice_id);
+
+ALTER TABLE ONLY billing.dunning
+    ADD CONSTRAINT dunning_pkey PRIMARY KEY (invoice_id);
+
+ALTER TABLE ONLY billing.gateway_webhook
+    ADD CONSTRAINT gateway_webhook_pkey PRIMARY KEY (gateway, webhook_id);
+
+ALTER TABLE ONLY billing.hold
+    ADD CONSTRAINT hold_pkey PRIMARY KEY (hold_id);
 
 ALTER TABLE ONLY billing.invoice
     ADD CONSTRAINT invoice_number_unique UNIQUE (series, number);
@@ -244,8 +470,20 @@ ALTER TABLE ONLY billing.month_close
 ALTER TABLE ONLY billing.month_close
     ADD CONSTRAINT month_close_run_id_key UNIQUE (run_id);
 
+ALTER TABLE ONLY billing.notice
+    ADD CONSTRAINT notice_once UNIQUE (account_id, kind, cause);
+
+ALTER TABLE ONLY billing.notice
+    ADD CONSTRAINT notice_pkey PRIMARY KEY (notice_id);
+
 ALTER TABLE ONLY billing.number_series
     ADD CONSTRAINT number_series_pkey PRIMARY KEY (series);
+
+ALTER TABLE ONLY billing.payment_method
+    ADD CONSTRAINT payment_method_pkey PRIMARY KEY (payment_method_id);
+
+ALTER TABLE ONLY billing.payment
+    ADD CONSTRAINT payment_pkey PRIMARY KEY (payment_id);
 
 ALTER TABLE ONLY billing.period
     ADD CONSTRAINT period_ends_once UNIQUE (account_id, end_at);
@@ -262,6 +500,9 @@ ALTER TABLE ONLY billing.price
 ALTER TABLE ONLY billing.price
     ADD CONSTRAINT price_stands_once UNIQUE NULLS NOT DISTINCT (code, model, currency, unit_price);
 
+ALTER TABLE ONLY billing.refund
+    ADD CONSTRAINT refund_pkey PRIMARY KEY (refund_id);
+
 ALTER TABLE ONLY billing.transfer
     ADD CONSTRAINT transfer_pkey PRIMARY KEY (transfer_id);
 
@@ -276,25 +517,95 @@ ALTER TABLE ONLY billing.usage_sum
 
 CREATE INDEX account_announced ON billing.account USING btree (announced_xid);
 
+CREATE INDEX credit_announced ON billing.credit USING btree (announced_xid);
+
+CREATE INDEX credit_of_account ON billing.credit USING btree (account_id);
+
+CREATE INDEX credit_use_of_invoice ON billing.credit_use USING btree (invoice_id);
+
+CREATE INDEX dunning_open ON billing.dunning USING btree (account_id) WHERE (state <> 'closed'::text);
+
+CREATE INDEX hold_announced ON billing.hold USING btree (announced_xid);
+
+CREATE UNIQUE INDEX hold_open_once ON billing.hold USING btree (account_id, reason) WHERE (released_at IS NULL);
+
+CREATE INDEX hold_released ON billing.hold USING btree (released_xid) WHERE (released_xid IS NOT NULL);
+
 CREATE INDEX invoice_announced ON billing.invoice USING btree (announced_xid);
 
+CREATE INDEX invoice_by_month ON billing.invoice USING btree (month, series, number);
+
 CREATE UNIQUE INDEX invoice_once_per_period ON billing.invoice USING btree (account_id, period_seq, kind) WHERE (state <> 'void'::text);
+
+CREATE INDEX invoice_paid_announced ON billing.invoice USING btree (paid_xid) WHERE (paid_xid IS NOT NULL);
+
+CREATE INDEX payment_declined ON billing.payment USING btree (declined_xid) WHERE (declined_xid IS NOT NULL);
+
+CREATE INDEX payment_method_announced ON billing.payment_method USING btree (announced_xid);
+
+CREATE UNIQUE INDEX payment_method_once ON billing.payment_method USING btree (account_id, gateway, token) WHERE (removed_at IS NULL);
+
+CREATE INDEX payment_method_removal ON billing.payment_method USING btree (removed_xid) WHERE (removed_xid IS NOT NULL);
+
+CREATE UNIQUE INDEX payment_nth ON billing.payment USING btree (invoice_id, attempt);
+
+CREATE INDEX payment_of_account ON billing.payment USING btree (account_id);
+
+CREATE UNIQUE INDEX payment_one_open ON billing.payment USING btree (invoice_id) WHERE (state = ANY (ARRAY['created'::text, 'sent'::text, 'unknown'::text, 'manual'::text]));
+
+CREATE INDEX payment_succeeded ON billing.payment USING btree (succeeded_xid) WHERE (succeeded_xid IS NOT NULL);
 
 CREATE INDEX period_open ON billing.period USING btree (month, account_id) WHERE (state = 'open'::text);
 
 CREATE INDEX price_announced ON billing.price USING btree (announced_xid);
 
+CREATE INDEX refund_of_payment ON billing.refund USING btree (payment_id);
+
+CREATE INDEX refund_requested ON billing.refund USING btree (requested_xid);
+
+CREATE INDEX refund_succeeded ON billing.refund USING btree (succeeded_xid) WHERE (succeeded_xid IS NOT NULL);
+
 CREATE CONSTRAINT TRIGGER account_announced AFTER INSERT ON billing.account DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION outbox.require_event('account.created', 'announced_by', 'announced_xid');
+
+CREATE CONSTRAINT TRIGGER credit_announced AFTER INSERT ON billing.credit DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION outbox.require_event('credit.granted', 'announced_by', 'announced_xid');
+
+CREATE CONSTRAINT TRIGGER hold_announced AFTER INSERT ON billing.hold DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION outbox.require_event('hold.placed', 'announced_by', 'announced_xid');
+
+CREATE CONSTRAINT TRIGGER hold_released AFTER UPDATE ON billing.hold DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (((old.released_at IS NULL) AND (new.released_at IS NOT NULL))) EXECUTE FUNCTION outbox.require_event('hold.released', 'released_event', 'released_xid');
 
 CREATE CONSTRAINT TRIGGER invoice_announced AFTER INSERT ON billing.invoice DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION outbox.require_event('invoice.finalized', 'announced_by', 'announced_xid');
 
-CREATE TRIGGER invoice_frozen BEFORE UPDATE ON billing.invoice FOR EACH ROW WHEN ((((((((((((((((((((((((old.invoice_id IS DISTINCT FROM new.invoice_id) OR (old.account_id IS DISTINCT FROM new.account_id)) OR (old.period_seq IS DISTINCT FROM new.period_seq)) OR (old.kind IS DISTINCT FROM new.kind)) OR (old.run_id IS DISTINCT FROM new.run_id)) OR (old.series IS DISTINCT FROM new.series)) OR (old.number IS DISTINCT FROM new.number)) OR (old.external_id IS DISTINCT FROM new.external_id)) OR (old.customer_name IS DISTINCT FROM new.customer_name)) OR (old.zone IS DISTINCT FROM new.zone)) OR (old.month IS DISTINCT FROM new.month)) OR (old.start_at IS DISTINCT FROM new.start_at)) OR (old.end_at IS DISTINCT FROM new.end_at)) OR (old.as_of IS DISTINCT FROM new.as_of)) OR (old.currency IS DISTINCT FROM new.currency)) OR (old.lines IS DISTINCT FROM new.lines)) OR (old.subtotal_minor IS DISTINCT FROM new.subtotal_minor)) OR (old.tax_minor IS DISTINCT FROM new.tax_minor)) OR (old.total_minor IS DISTINCT FROM new.total_minor)) OR (old.digest IS DISTINCT FROM new.digest)) OR (old.finalized_at IS DISTINCT FROM new.finalized_at)) OR (old.announced_by IS DISTINCT FROM new.announced_by)) OR (old.announced_xid IS DISTINCT FROM new.announced_xid))) EXECUTE FUNCTION billing.refuse_change();
+CREATE TRIGGER invoice_frozen BEFORE UPDATE ON billing.invoice FOR EACH ROW WHEN (((((((((((((((((((((((((old.invoice_id IS DISTINCT FROM new.invoice_id) OR (old.account_id IS DISTINCT FROM new.account_id)) OR (old.period_seq IS DISTINCT FROM new.period_seq)) OR (old.kind IS DISTINCT FROM new.kind)) OR (old.run_id IS DISTINCT FROM new.run_id)) OR (old.series IS DISTINCT FROM new.series)) OR (old.number IS DISTINCT FROM new.number)) OR (old.external_id IS DISTINCT FROM new.external_id)) OR (old.customer_name IS DISTINCT FROM new.customer_name)) OR (old.zone IS DISTINCT FROM new.zone)) OR (old.month IS DISTINCT FROM new.month)) OR (old.start_at IS DISTINCT FROM new.start_at)) OR (old.end_at IS DISTINCT FROM new.end_at)) OR (old.as_of IS DISTINCT FROM new.as_of)) OR (old.currency IS DISTINCT FROM new.currency)) OR (old.lines IS DISTINCT FROM new.lines)) OR (old.subtotal_minor IS DISTINCT FROM new.subtotal_minor)) OR (old.tax_minor IS DISTINCT FROM new.tax_minor)) OR (old.total_minor IS DISTINCT FROM new.total_minor)) OR (old.credit_minor IS DISTINCT FROM new.credit_minor)) OR (old.digest IS DISTINCT FROM new.digest)) OR (old.finalized_at IS DISTINCT FROM new.finalized_at)) OR (old.announced_by IS DISTINCT FROM new.announced_by)) OR (old.announced_xid IS DISTINCT FROM new.announced_xid))) EXECUTE FUNCTION billing.refuse_change();
 
 CREATE TRIGGER invoice_kept BEFORE DELETE ON billing.invoice FOR EACH ROW EXECUTE FUNCTION billing.refuse_change();
 
+CREATE CONSTRAINT TRIGGER invoice_paid AFTER UPDATE ON billing.invoice DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (((old.state IS DISTINCT FROM new.state) AND (new.state = 'paid'::text))) EXECUTE FUNCTION outbox.require_event('invoice.paid', 'paid_event', 'paid_xid');
+
 CREATE TRIGGER line_frozen BEFORE DELETE OR UPDATE ON billing.line FOR EACH ROW EXECUTE FUNCTION billing.refuse_change();
 
+CREATE CONSTRAINT TRIGGER payment_declined AFTER UPDATE ON billing.payment DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (((new.state = 'declined'::text) AND (old.state <> 'declined'::text))) EXECUTE FUNCTION outbox.require_event('payment.declined', 'declined_event', 'declined_xid');
+
+CREATE TRIGGER payment_fixed BEFORE UPDATE ON billing.payment FOR EACH ROW WHEN (((((((((((((old.payment_id IS DISTINCT FROM new.payment_id) OR (old.account_id IS DISTINCT FROM new.account_id)) OR (old.invoice_id IS DISTINCT FROM new.invoice_id)) OR (old.kind IS DISTINCT FROM new.kind)) OR (old.attempt IS DISTINCT FROM new.attempt)) OR (old.payment_method_id IS DISTINCT FROM new.payment_method_id)) OR (old.gateway IS DISTINCT FROM new.gateway)) OR (old.currency IS DISTINCT FROM new.currency)) OR (old.amount_minor IS DISTINCT FROM new.amount_minor)) OR (old.cause IS DISTINCT FROM new.cause)) OR (old.created_at IS DISTINCT FROM new.created_at)) OR ((old.captured_minor IS NOT NULL) AND ((old.captured_minor IS DISTINCT FROM new.captured_minor) OR (old.applied_minor IS DISTINCT FROM new.applied_minor))))) EXECUTE FUNCTION billing.refuse_change();
+
+CREATE TRIGGER payment_kept BEFORE DELETE ON billing.payment FOR EACH ROW EXECUTE FUNCTION billing.refuse_change();
+
+CREATE CONSTRAINT TRIGGER payment_method_announced AFTER INSERT ON billing.payment_method DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION outbox.require_event('payment_method.added', 'announced_by', 'announced_xid');
+
+CREATE CONSTRAINT TRIGGER payment_method_removed AFTER UPDATE ON billing.payment_method DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (((old.removed_at IS NULL) AND (new.removed_at IS NOT NULL))) EXECUTE FUNCTION outbox.require_event('payment_method.removed', 'removed_event', 'removed_xid');
+
+CREATE TRIGGER payment_moves BEFORE UPDATE OF state ON billing.payment FOR EACH ROW WHEN (((old.state <> new.state) AND (((((((((((((((old.state <> 'created'::text) OR (new.state <> 'sent'::text)) AND ((old.state <> 'created'::text) OR (new.state <> 'cancelled'::text))) AND ((old.state <> 'sent'::text) OR (new.state <> 'succeeded'::text))) AND ((old.state <> 'sent'::text) OR (new.state <> 'declined'::text))) AND ((old.state <> 'sent'::text) OR (new.state <> 'unknown'::text))) AND ((old.state <> 'sent'::text) OR (new.state <> 'cancelled'::text))) AND ((old.state <> 'unknown'::text) OR (new.state <> 'succeeded'::text))) AND ((old.state <> 'unknown'::text) OR (new.state <> 'declined'::text))) AND ((old.state <> 'unknown'::text) OR (new.state <> 'cancelled'::text))) AND ((old.state <> 'unknown'::text) OR (new.state <> 'manual'::text))) AND ((old.state <> 'sent'::text) OR (new.state <> 'manual'::text))) AND ((old.state <> 'manual'::text) OR (new.state <> 'succeeded'::text))) AND ((old.state <> 'manual'::text) OR (new.state <> 'declined'::text))) AND ((old.state <> 'manual'::text) OR (new.state <> 'cancelled'::text))))) EXECUTE FUNCTION billing.refuse_payment_move();
+
+CREATE CONSTRAINT TRIGGER payment_succeeded AFTER INSERT OR UPDATE ON billing.payment DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((new.state = 'succeeded'::text)) EXECUTE FUNCTION outbox.require_event('payment.succeeded', 'succeeded_event', 'succeeded_xid');
+
 CREATE CONSTRAINT TRIGGER price_announced AFTER INSERT ON billing.price DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION outbox.require_event('price.created', 'announced_by', 'announced_xid');
+
+CREATE TRIGGER refund_fixed BEFORE UPDATE ON billing.refund FOR EACH ROW WHEN (((old.state = ANY (ARRAY['succeeded'::text, 'declined'::text])) OR (((((((((old.refund_id IS DISTINCT FROM new.refund_id) OR (old.payment_id IS DISTINCT FROM new.payment_id)) OR (old.account_id IS DISTINCT FROM new.account_id)) OR (old.currency IS DISTINCT FROM new.currency)) OR (old.amount_minor IS DISTINCT FROM new.amount_minor)) OR (old.reason IS DISTINCT FROM new.reason)) OR (old.created_at IS DISTINCT FROM new.created_at)) OR (old.requested_event IS DISTINCT FROM new.requested_event)) OR (old.requested_xid IS DISTINCT FROM new.requested_xid)) OR ((old.state <> 'created'::text) AND (new.state = 'created'::text)) OR ((old.state = 'unknown'::text) AND (new.state = 'sent'::text)))) EXECUTE FUNCTION billing.refuse_refund_change();
+
+CREATE TRIGGER refund_kept BEFORE DELETE ON billing.refund FOR EACH ROW EXECUTE FUNCTION billing.refuse_refund_change();
+
+CREATE CONSTRAINT TRIGGER refund_requested AFTER INSERT ON billing.refund DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION outbox.require_event('refund.requested', 'requested_event', 'requested_xid');
+
+CREATE CONSTRAINT TRIGGER refund_succeeded AFTER INSERT OR UPDATE ON billing.refund DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((new.state = 'succeeded'::text)) EXECUTE FUNCTION outbox.require_event('refund.succeeded', 'succeeded_event', 'succeeded_xid');
 
 ALTER TABLE ONLY billing.balance
     ADD CONSTRAINT balance_account_id_fkey FOREIGN KEY (account_id) REFERENCES billing.account(account_id);
@@ -305,8 +616,29 @@ ALTER TABLE ONLY billing.close_exception
 ALTER TABLE ONLY billing.close_exception
     ADD CONSTRAINT close_exception_run_id_fkey FOREIGN KEY (run_id) REFERENCES billing.month_close(run_id);
 
+ALTER TABLE ONLY billing.credit
+    ADD CONSTRAINT credit_account_id_fkey FOREIGN KEY (account_id) REFERENCES billing.account(account_id);
+
+ALTER TABLE ONLY billing.credit_use
+    ADD CONSTRAINT credit_use_account_id_fkey FOREIGN KEY (account_id) REFERENCES billing.account(account_id);
+
+ALTER TABLE ONLY billing.credit_use
+    ADD CONSTRAINT credit_use_invoice_id_fkey FOREIGN KEY (invoice_id) REFERENCES billing.invoice(invoice_id);
+
 ALTER TABLE ONLY billing.document
     ADD CONSTRAINT document_invoice_id_fkey FOREIGN KEY (invoice_id) REFERENCES billing.invoice(invoice_id);
+
+ALTER TABLE ONLY billing.dunning
+    ADD CONSTRAINT dunning_account_id_fkey FOREIGN KEY (account_id) REFERENCES billing.account(account_id);
+
+ALTER TABLE ONLY billing.dunning
+    ADD CONSTRAINT dunning_invoice_id_fkey FOREIGN KEY (invoice_id) REFERENCES billing.invoice(invoice_id);
+
+ALTER TABLE ONLY billing.gateway_webhook
+    ADD CONSTRAINT gateway_webhook_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES billing.payment(payment_id);
+
+ALTER TABLE ONLY billing.hold
+    ADD CONSTRAINT hold_account_id_fkey FOREIGN KEY (account_id) REFERENCES billing.account(account_id);
 
 ALTER TABLE ONLY billing.invoice
     ADD CONSTRAINT invoice_account_id_fkey FOREIGN KEY (account_id) REFERENCES billing.account(account_id);
@@ -326,6 +658,24 @@ ALTER TABLE ONLY billing.line
 ALTER TABLE ONLY billing.line
     ADD CONSTRAINT line_price_id_fkey FOREIGN KEY (price_id) REFERENCES billing.price(price_id);
 
+ALTER TABLE ONLY billing.notice
+    ADD CONSTRAINT notice_account_id_fkey FOREIGN KEY (account_id) REFERENCES billing.account(account_id);
+
+ALTER TABLE ONLY billing.notice
+    ADD CONSTRAINT notice_invoice_id_fkey FOREIGN KEY (invoice_id) REFERENCES billing.invoice(invoice_id);
+
+ALTER TABLE ONLY billing.payment
+    ADD CONSTRAINT payment_account_id_fkey FOREIGN KEY (account_id) REFERENCES billing.account(account_id);
+
+ALTER TABLE ONLY billing.payment
+    ADD CONSTRAINT payment_invoice_id_fkey FOREIGN KEY (invoice_id) REFERENCES billing.invoice(invoice_id);
+
+ALTER TABLE ONLY billing.payment_method
+    ADD CONSTRAINT payment_method_account_id_fkey FOREIGN KEY (account_id) REFERENCES billing.account(account_id);
+
+ALTER TABLE ONLY billing.payment
+    ADD CONSTRAINT payment_payment_method_id_fkey FOREIGN KEY (payment_method_id) REFERENCES billing.payment_method(payment_method_id);
+
 ALTER TABLE ONLY billing.period
     ADD CONSTRAINT period_account_id_fkey FOREIGN KEY (account_id) REFERENCES billing.account(account_id);
 
@@ -334,6 +684,12 @@ ALTER TABLE ONLY billing.period
 
 ALTER TABLE ONLY billing.period
     ADD CONSTRAINT period_run_id_fkey FOREIGN KEY (run_id) REFERENCES billing.month_close(run_id);
+
+ALTER TABLE ONLY billing.refund
+    ADD CONSTRAINT refund_account_id_fkey FOREIGN KEY (account_id) REFERENCES billing.account(account_id);
+
+ALTER TABLE ONLY billing.refund
+    ADD CONSTRAINT refund_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES billing.payment(payment_id);
 
 ALTER TABLE ONLY billing.transfer
     ADD CONSTRAINT transfer_account_id_fkey FOREIGN KEY (account_id) REFERENCES billing.account(account_id);

@@ -2,7 +2,7 @@
 //!
 //! | consumer            | reads                        | effect                                  |
 //! |---------------------|------------------------------|-----------------------------------------|
-//! | `collection-report` | invoices and payments        | figures of the month, in one transaction |
+//! | `collection-report` | invoices and payments        | the month's figures, transactional      |
 //! | `documents`         | invoices                     | one HTML file per invoice               |
 //! | `dunning`           | payments that were declined  | retries on their days, holds            |
 //! | `notices`           | invoices, payments and holds | one mail per cause                      |

@@ -78,8 +78,8 @@ pub(super) async fn facts(
         r#"
         -- payment: what a decision needs to know
         select invoice_id as "invoice_id!", attempt.payment_id as "open?",
-            made.attempts as "attempts!", method.payment_method_id as "method_id?", method.gateway as "gateway?",
-            method.token as "token?",
+            made.attempts as "attempts!", method.payment_method_id as "method_id?",
+            method.gateway as "gateway?", method.token as "token?",
             exists (
                 select from billing.hold
                 where hold.account_id = invoice.account_id and reason = 'dispute'
