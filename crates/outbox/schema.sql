@@ -213,6 +213,29 @@ CREATE TABLE outbox.tick (
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 );
 
+CREATE TABLE outbox.timer (
+    event_id uuid NOT NULL,
+    due_at timestamp with time zone NOT NULL,
+    topic text NOT NULL,
+    schema_version smallint NOT NULL,
+    key uuid NOT NULL,
+    part smallint NOT NULL,
+    lane smallint NOT NULL,
+    payload jsonb NOT NULL,
+    actor text NOT NULL,
+    reason text,
+    request_id uuid,
+    caused_by uuid,
+    traceparent text,
+    made_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT timer_actor_named CHECK ((actor <> ''::text)),
+    CONSTRAINT timer_lane_known CHECK ((lane = ANY (ARRAY[0, 1]))),
+    CONSTRAINT timer_part_in_range CHECK (((part >= 0) AND (part <= 63))),
+    CONSTRAINT timer_payload_small CHECK ((pg_column_size(payload) <= 262144)),
+    CONSTRAINT timer_topic_named CHECK ((topic <> ''::text))
+)
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='2000');
+
 ALTER TABLE ONLY outbox.event ATTACH PARTITION outbox.event_0 FOR VALUES FROM (MINVALUE) TO ('10000000');
 
 ALTER TABLE ONLY outbox.event ATTACH PARTITION outbox.event_default DEFAULT;
@@ -238,6 +261,9 @@ ALTER TABLE ONLY outbox."position"
 ALTER TABLE ONLY outbox.tick
     ADD CONSTRAINT tick_pkey PRIMARY KEY (n);
 
+ALTER TABLE ONLY outbox.timer
+    ADD CONSTRAINT timer_pkey PRIMARY KEY (event_id);
+
 CREATE INDEX delivery_by_key ON outbox.delivery USING btree (consumer, key, tick, id);
 
 CREATE INDEX event_by_id ON ONLY outbox.event USING brin (id) WITH (autosummarize='on');
@@ -259,6 +285,10 @@ CREATE INDEX event_default_xid_idx ON outbox.event_default USING btree (xid) WHE
 CREATE INDEX event_default_xid_idx1 ON outbox.event_default USING btree (xid) WHERE (lane = 1);
 
 CREATE INDEX tick_by_xid ON outbox.tick USING btree (xid);
+
+CREATE INDEX timer_by_due ON outbox.timer USING btree (due_at);
+
+CREATE INDEX timer_by_key ON outbox.timer USING btree (key, due_at);
 
 ALTER INDEX outbox.event_by_id ATTACH PARTITION outbox.event_0_id_idx;
 

@@ -5,8 +5,7 @@
 //! 1. **decide** under the account's lock, from the balance of now: credit is used first, and where
 //!    nothing is left to charge, nothing is charged;
 //! 2. **depart**: the world is read once more and the attempt marked as sent, with the instant
-//! until
-//!    which its key is safe to use again;
+//!    until which its key is safe to use again;
 //! 3. the call, which is not made here, with no transaction open;
 //! 4. **settle**: what was captured is recorded whatever happened meanwhile; what is above the due
 //!    amount goes to the account's credit.

@@ -14,8 +14,8 @@
 //! the event's id here, too (deleting the timer assigns it), which the floor of a tick leans on.
 //!
 //! A due time promises "not before". Timers of one key fire in the order of their due times, except
-//! when two relays fire at once: each takes what the other has not locked. A handler reads the state
-//! of now under lock, as for every event, and so does not depend on it.
+//! when two relays fire at once: each takes what the other has not locked. A handler reads the
+//! state of now under lock, as for every event, and so does not depend on it.
 //!
 //! An event that fires announces no state change: `outbox.require_event` wants an event of the very
 //! transaction.

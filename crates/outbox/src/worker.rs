@@ -194,8 +194,8 @@ impl Worker {
         self.consumers.push((spec, start));
     }
 
-    /// Runs until `shutdown`; then finishes the batches in hand, waits a few seconds for slow calls,
-    /// writes the positions, gives back its claims and leaves.
+    /// Runs until `shutdown`; then finishes the batches in hand, waits a few seconds for slow
+    /// calls, writes the positions, gives back its claims and leaves.
     ///
     /// # Errors
     /// When the consumers cannot be registered, or no socket can be opened for wake-ups. Later

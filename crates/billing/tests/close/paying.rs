@@ -2,11 +2,12 @@
 
 use billing::credit::{self, NewCredit};
 use billing::dunning;
-use billing::gateway::Verdict;
-use billing::ids::{AccountId, CreditId, InvoiceId, PaymentId};
+use billing::gateway::{RefundVerdict, Verdict};
+use billing::ids::{AccountId, CreditId, InvoiceId, PaymentId, RefundId};
 use billing::money::{Currency, Money};
 use billing::payment::{self, ByHand, Decision, Outcome};
 use billing::payment_method::{self, NewPaymentMethod};
+use billing::refund::{self, Departure, NewRefund};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::books::Books;
@@ -132,6 +133,27 @@ impl Books {
         };
         let mut tx = self.begin().await;
         payment::record(&mut tx, by_hand, now()).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// Money that the gateway gave back.
+    pub(crate) async fn refunded(&self, payment: PaymentId, money: Money) {
+        let new = NewRefund {
+            refund: RefundId::new(),
+            payment,
+            money,
+            reason: "the machine was down".to_owned(),
+        };
+        let gateway_ref = "re_1".to_owned();
+        let verdict = RefundVerdict::GivenBack { gateway_ref, money };
+        let outcome = (new.refund, refund::Outcome::Verdict(verdict));
+        let mut tx = self.begin().await;
+        refund::request(&mut tx, new, now()).await.unwrap();
+        let sent = refund::depart_all(&mut tx, &[outcome.0], now()).await;
+        assert!(matches!(sent.unwrap()[..], [Departure::Send(_)]));
+        refund::settle_all(&mut tx, &[outcome], now())
+            .await
+            .unwrap();
         tx.commit().await.unwrap();
     }
 

@@ -81,8 +81,8 @@ pub(crate) trait Runner: Send + Sync + 'static {
         usize::MAX
     }
 
-    /// As whom it claims. A claim of a transactional handler guards nothing but rows of the database,
-    /// which a frozen owner cannot commit once its attempt is another's.
+    /// As whom it claims. A claim of a transactional handler guards nothing but rows of the
+    /// database, which a frozen owner cannot commit once its attempt is another's.
     fn claimant(&self) -> Claimant {
         self.subscription().claimant(true)
     }
