@@ -82,7 +82,7 @@ const BEGIN_WORKER: &str = "begin isolation level read committed; set local jit 
 
 impl Outbox {
     /// The log of the database behind `pool`, which carries the engine's schema
-    /// ([`crate::migrate`]).
+    /// ([`crate::migrate()`]).
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
         Self {

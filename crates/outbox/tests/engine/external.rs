@@ -118,7 +118,7 @@ async fn nothing_is_held_while_a_call_runs() {
     gate.until_arrived(8).await;
 
     // Its loops look at the log meanwhile: what is held for the calls would be held all the time.
-    let held = "select count(*) from pg_stat_activity
+    let held = "select count(*) from shop.session
         where application_name = 'worker' and state like 'idle in transaction%'
             and state_change < clock_timestamp() - interval '100 milliseconds'";
     outbox::clock::pause(Duration::from_millis(150)).await;

@@ -132,7 +132,7 @@ impl Host {
     /// Ends its sessions, as a restart of the server would.
     pub(crate) async fn end_sessions(&self, scene: &Scene) {
         sqlx::query(
-            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = $1",
+            "select pg_terminate_backend(pid) from shop.session where application_name = $1",
         )
         .bind(&self.name)
         .execute(&scene.pool)

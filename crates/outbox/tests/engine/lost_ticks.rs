@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use crate::host::Host;
 use crate::log;
-use crate::scene::{Scene, impatient, keys, keys_of_one_shard, until};
+use crate::proxy::{PAGE, Proxy};
+use crate::scene::{Scene, impatient, keys, keys_of_one_shard};
 use crate::shop::{Gate, Notebook};
 
 /// An append with a low id, whose commit comes after the tick that will be lost.
@@ -80,21 +81,20 @@ async fn a_lost_tick_that_held_nothing_for_a_shard_is_read_again() {
         shards: 1,
         ..impatient("notebook", 1)
     };
-    let _worker = Host::worker(&scene, "worker", |w| w.transactional(spec, notebook)).await;
+    let proxy = Proxy::start(scene.url(), PAGE).await;
+    let worker = Host::behind(&scene, &proxy, "worker", |w| {
+        w.transactional(spec, notebook);
+    });
+    let _worker = worker.await;
     let key = keys(1)[0];
     let mut late = scene.connection().await;
     let missed = late_append(&mut late, key).await;
     let mut other = scene.connection().await;
     log::append_to(&mut other, Lane::Interactive, key, "order.other").await;
     scene.publish().await;
-    // The page's statement is the last one of its session for a while.
-    let read = "select count(*) from pg_stat_activity, outbox.tick
-        where application_name = 'worker' and state = 'idle' and query_start > at and n = 1
-            and query like '%page of the interactive lane%'";
-    until("the worker has read the tick", async || {
-        scene.count(read).await > 0
-    })
-    .await;
+    proxy.until_frozen().await;
+    proxy.thaw();
+    proxy.until_answered().await;
 
     lose_the_tick(&scene, &mut late).await;
     let later = scene.orders(&[key], Origin::of("customer")).await;

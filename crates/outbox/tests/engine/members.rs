@@ -8,6 +8,7 @@ use sqlx::Connection;
 
 use crate::host::Host;
 use crate::log;
+use crate::proxy::{PAGE, Proxy};
 use crate::scene::{Scene, impatient, keys, until};
 use crate::shop::{Gate, Notebook};
 
@@ -138,17 +139,17 @@ async fn a_stop_writes_positions_over_events_of_other_topics() {
         ..spec()
     };
     let notebook = Notebook::of("notebook");
-    let worker = Host::worker(&scene, "worker", |w| w.transactional(spec, notebook)).await;
+    let proxy = Proxy::start(scene.url(), PAGE).await;
+    let worker = Host::behind(&scene, &proxy, "worker", |w| {
+        w.transactional(spec, notebook);
+    })
+    .await;
     let mut other = scene.connection().await;
     log::append_to(&mut other, Lane::Interactive, keys(1)[0], "order.other").await;
     scene.publish().await;
-    let read = "select count(*) from pg_stat_activity, outbox.tick
-        where application_name = 'worker' and state = 'idle' and query_start > at and n = 1
-            and query like '%page of the interactive lane%'";
-    until("the worker has read the tick", async || {
-        scene.count(read).await > 0
-    })
-    .await;
+    proxy.until_frozen().await;
+    proxy.thaw();
+    proxy.until_answered().await;
     let stands = "select max(tick) from outbox.position where lane = 0";
     assert_eq!(
         scene.count(stands).await,

@@ -10,6 +10,9 @@ use tokio::sync::watch;
 
 use crate::scene::until;
 
+/// The statement with which a worker reads a tick that holds events.
+pub(crate) const PAGE: &str = "-- log: page of the interactive lane";
+
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     Flowing,

@@ -26,6 +26,10 @@ begin
     return null;
 end $$;
 
+-- The sessions of this test: others run on the same server, under the same names.
+create view shop.session as
+    select * from pg_stat_activity where datname = current_database();
+
 -- What is sent to a carrier: the intent, and its answer.
 create table shop.parcel (
     event_id uuid primary key,

@@ -273,14 +273,14 @@ async fn a_relay_killed_between_delete_and_commit_loses_and_repeats_nothing() {
     stall_between_delete_and_commit(&mut holder).await;
     let relay = Host::relay(&scene, "killed").await;
     scene.sql(LET_TIME_PASS).await;
-    let stalled = "select count(*) from pg_stat_activity where application_name = 'killed'
+    let stalled = "select count(*) from shop.session where application_name = 'killed'
         and wait_event = 'advisory' and query like '%timer: fire due ones%'";
     scene.until_count(stalled, 1).await;
 
     relay.end_sessions(&scene).await;
     relay.kill();
 
-    let left = "select count(*) from pg_stat_activity where application_name = 'killed'";
+    let left = "select count(*) from shop.session where application_name = 'killed'";
     scene.until_count(left, 0).await;
     assert_eq!(
         (scene.count(TIMERS).await, scene.count(EVENTS).await),
@@ -371,7 +371,7 @@ async fn an_idle_look_reads_nothing_of_what_is_planned_for_later() {
     let relay = outbox::Relay::new(scene.as_seen_by("looker", 1).await);
     let read = "select coalesce(sum(seq_tup_read + idx_tup_fetch), 0)::bigint
         from pg_stat_user_tables where relid = 'outbox.timer'::regclass";
-    let looks = "select count(*) from pg_stat_activity where application_name = 'looker'";
+    let looks = "select count(*) from shop.session where application_name = 'looker'";
 
     let before = scene.count(read).await;
     for _ in 0..20 {
