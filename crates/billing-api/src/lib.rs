@@ -16,6 +16,7 @@
 //! | `POST …/{id}/credits`              | gives it credit, once per `credit_id`                 |
 //! | `GET …/{id}/payments`              | its payments and attempts, newest first               |
 //! | `POST …/{id}/payments`             | records money by hand, once per `payment_id`           |
+//! | `POST /v1/payments/{id}/refunds`   | gives money back of a payment, once per `refund_id`   |
 //! | `GET …/{id}/notices`               | what it was told, and what it was spared, and why     |
 //! | `GET /v1/invoices`                 | final invoices; `month` and `account` choose          |
 //! | `GET /v1/invoices/{id}`            | one with its lines and payments, by number or id      |
@@ -47,6 +48,7 @@ mod page;
 mod payment_methods;
 mod payments;
 mod problem;
+mod refunds;
 mod reports;
 mod routes;
 mod serve;

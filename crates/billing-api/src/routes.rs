@@ -14,8 +14,8 @@ use crate::caller::identify;
 use crate::problem::Problem;
 use crate::state::AppState;
 use crate::{
-    accounts, credits, health, history, invoices, notices, payment_methods, payments, reports,
-    webhooks,
+    accounts, credits, health, history, invoices, notices, payment_methods, payments, refunds,
+    reports, webhooks,
 };
 
 /// A few times the connections to the database: enough to keep them busy, few enough that those who
@@ -45,6 +45,7 @@ pub(crate) fn routes(state: AppState, running: &TaskTracker) -> Router {
         .route("/invoices", get(invoices::list))
         .route("/invoices/{id}", get(invoices::show))
         .route("/invoices/{id}/document", get(invoices::page))
+        .route("/payments/{id}/refunds", post(refunds::request))
         .route("/reports/{month}", get(reports::of_month))
         .route_layer(admitted(REQUESTS_MAX))
         .route_layer(middleware::from_fn(receive));

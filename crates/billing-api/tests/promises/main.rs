@@ -10,6 +10,7 @@ mod leaving;
 mod money;
 mod program;
 mod reading;
+mod refunds;
 mod sample;
 mod scene;
 mod settings;
