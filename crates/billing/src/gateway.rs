@@ -10,8 +10,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::BoxFuture;
+use outbox::{Locked, NewEvent, UnitOfWork};
 
 use crate::ids::{PaymentId, RefundId};
 use crate::money::Money;
@@ -186,6 +187,30 @@ pub trait Gateway: Send + Sync + 'static {
         body: &[u8],
         now: DateTime<Utc>,
     ) -> Result<Webhook, WebhookError>;
+}
+
+/// How long until an unknown outcome is asked for again, by how often it was: the first time at
+/// once, then ever more rarely.
+const LOOK_UP_AFTER: [TimeDelta; 5] = [
+    TimeDelta::zero(),
+    TimeDelta::seconds(10),
+    TimeDelta::minutes(1),
+    TimeDelta::minutes(10),
+    TimeDelta::hours(1),
+];
+
+/// Plans the next question about an unknown outcome that was asked for so often before.
+pub(crate) fn ask_again(
+    tx: &mut UnitOfWork,
+    (locked, question): (Locked, NewEvent),
+    look_ups: i32,
+    now: DateTime<Utc>,
+) {
+    let nth = usize::try_from(look_ups).unwrap_or(usize::MAX);
+    match LOOK_UP_AFTER[nth.min(LOOK_UP_AFTER.len() - 1)] {
+        at_once if at_once.is_zero() => tx.append(locked, question),
+        later => tx.append_at(locked, now + later, question),
+    };
 }
 
 /// The gateways in use, by the name that payment methods carry.

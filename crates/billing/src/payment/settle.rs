@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use outbox::{Locked, NewEvent, UnitOfWork};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -12,7 +12,7 @@ use super::PaymentError;
 use super::store::{self, Capture, Known, Moved, State};
 use crate::account;
 use crate::credit::transfer;
-use crate::gateway::Verdict;
+use crate::gateway::{self, Verdict};
 use crate::ids::{AccountId, InvoiceId, PaymentId};
 use crate::ledger::{self, Book, NewTransfer};
 use crate::money::Money;
@@ -30,16 +30,6 @@ pub enum Outcome {
     /// A person has to find out; why.
     HandOver(String),
 }
-
-/// How long until an unknown outcome is asked for again, by how often it was: the first time at
-/// once, then ever more rarely.
-const LOOK_UP_AFTER: [TimeDelta; 5] = [
-    TimeDelta::zero(),
-    TimeDelta::seconds(10),
-    TimeDelta::minutes(1),
-    TimeDelta::minutes(10),
-    TimeDelta::hours(1),
-];
 
 /// Records outcomes. Of a payment that has ended nothing changes, so repeating is harmless.
 ///
@@ -121,7 +111,9 @@ impl Settling {
             }
             Outcome::Unknown(why) if known.state != State::Manual => {
                 self.moved.unknown(known, why);
-                ask_later(tx, locked, known, now);
+                let payload = json!({ "payment_id": known.payment });
+                let question = NewEvent::new("payment.unresolved", 1, payload);
+                gateway::ask_again(tx, (locked, question), known.look_ups, now);
             }
             Outcome::Cancelled(why) => {
                 self.moved.cancel(known, why);
@@ -208,17 +200,6 @@ fn contradict(tx: &mut UnitOfWork, locked: Locked, known: &Known, outcome: &Outc
         "gateway_ref": gateway_ref,
     });
     tx.append(locked, NewEvent::new("payment.contradicted", 1, payload));
-}
-
-fn ask_later(tx: &mut UnitOfWork, locked: Locked, known: &Known, now: DateTime<Utc>) {
-    let nth = usize::try_from(known.look_ups).unwrap_or(usize::MAX);
-    let last = LOOK_UP_AFTER.len() - 1;
-    let payload = json!({ "payment_id": known.payment });
-    let event = NewEvent::new("payment.unresolved", 1, payload);
-    match LOOK_UP_AFTER[nth.min(last)] {
-        at_once if at_once.is_zero() => tx.append(locked, event),
-        later => tx.append_at(locked, now + later, event),
-    };
 }
 
 pub(super) fn succeeded_payload(known: &Known, capture: &Capture, owed: Option<&Owed>) -> Value {

@@ -1,6 +1,6 @@
 //! Settling: what a call or a look-up told is recorded once, with its movements in the books.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use outbox::{Locked, NewEvent, UnitOfWork};
 use serde_json::json;
 use uuid::Uuid;
@@ -9,7 +9,7 @@ use super::RefundError;
 use super::store::{self, Known};
 use crate::account;
 use crate::credit::{self, transfer};
-use crate::gateway::RefundVerdict;
+use crate::gateway::{self, RefundVerdict};
 use crate::ids::RefundId;
 use crate::ledger::{self, Book};
 use crate::money::Money;
@@ -22,15 +22,6 @@ pub enum Outcome {
     /// Nobody knows; why. It will be asked for.
     Unknown(String),
 }
-
-/// How long until an unknown outcome is asked for again, by how often it was: as for payments.
-const LOOK_UP_AFTER: [TimeDelta; 5] = [
-    TimeDelta::zero(),
-    TimeDelta::seconds(10),
-    TimeDelta::minutes(1),
-    TimeDelta::minutes(10),
-    TimeDelta::hours(1),
-];
 
 /// Records outcomes. Of a refund that has ended nothing changes, so repeating is harmless.
 ///
@@ -168,10 +159,6 @@ async fn ask_later(
     store::lose_sight(tx, known.refund, why).await?;
     let payload = json!({ "refund_id": known.refund });
     let event = NewEvent::new("refund.unresolved", 1, payload);
-    let nth = usize::try_from(known.look_ups).unwrap_or(usize::MAX);
-    match LOOK_UP_AFTER[nth.min(LOOK_UP_AFTER.len() - 1)] {
-        at_once if at_once.is_zero() => tx.append(locked, event),
-        later => tx.append_at(locked, now + later, event),
-    };
+    gateway::ask_again(tx, (locked, event), known.look_ups, now);
     Ok(())
 }
