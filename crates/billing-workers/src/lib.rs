@@ -33,8 +33,8 @@ pub use collection_report::CollectionReport;
 pub use documents::{Documents, FolderError};
 pub use dunning::Dunning;
 pub use notices::{
-    Counting, EmlFolder, MailConfig, MailError, MailSink, Message, Notices, Sender, Sink, Smtp,
-    SmtpUrl, SmtpUrlError,
+    Counting, EmlFolder, MailConfig, MailError, MailSink, Message, Notices, Sender, SenderError,
+    Sink, Smtp, SmtpUrl, SmtpUrlError,
 };
 pub use payments::{Call, Payments};
 pub use refunds::{Call as RefundCall, Refunds};

@@ -16,7 +16,7 @@ mod smtp;
 pub use config::{MailConfig, MailError, MailSink};
 pub use counting::Counting;
 pub use eml_folder::EmlFolder;
-pub use message::Sender;
+pub use message::{Sender, SenderError};
 pub(crate) use payload::TOPICS;
 pub use smtp::{Smtp, SmtpUrl, SmtpUrlError};
 
