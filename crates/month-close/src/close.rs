@@ -16,7 +16,7 @@ use crate::checks::Books;
 use crate::progress::Stage;
 use crate::settle::{self, Rest};
 use crate::summary::{Summary, Times};
-use crate::{BadInput, Verdict, checks, import, report as report_file};
+use crate::{BadInput, Verdict, checks, import, is_bad_input, report as report_file};
 
 /// `month-close`.
 pub(crate) async fn run(site: &Site, cli: &Cli) -> Result<Verdict> {
@@ -26,7 +26,7 @@ pub(crate) async fn run(site: &Site, cli: &Cli) -> Result<Verdict> {
     let mut summary = if cli.close.dry_run {
         dry(site, cli).await?
     } else {
-        close(site, cli).await?
+        close(site, cli).await.map_err(advised)?
     };
     summary.times.total = began.elapsed();
     summary.print();
@@ -34,6 +34,16 @@ pub(crate) async fn run(site: &Site, cli: &Cli) -> Result<Verdict> {
         println!("{}", summary.json());
     }
     Ok(summary.verdict())
+}
+
+/// Whatever broke on the way, nothing is lost by it; whoever reads the error wants to know.
+fn advised(error: anyhow::Error) -> anyhow::Error {
+    const AGAIN: &str = "run again to go on";
+    let is_said = error.chain().any(|cause| cause.to_string().contains(AGAIN));
+    if is_said || is_bad_input(&error) {
+        return error;
+    }
+    error.context(format!("the run stopped; {AGAIN}"))
 }
 
 async fn close(site: &Site, cli: &Cli) -> Result<Summary> {
