@@ -105,7 +105,7 @@ impl External for Payments {
         let (invoices, payments) = sorted(events, &wanted);
         let now = outbox::clock::now();
         let decided = payment::decide_all(tx, &invoices, now).await;
-        let asked = payment::ask_all(tx, &payments, now).await;
+        let asked = payment::ask_all(tx, &payments).await;
         let mut decided = decided.map_err(failure)?.into_iter();
         let mut asked = asked.map_err(failure)?.into_iter();
         let loads = wanted.iter().map(|wanted| match wanted {

@@ -31,7 +31,7 @@ pub async fn decide_all(
     let mut decisions = Vec::with_capacity(wanted.len());
     for (invoice, event) in wanted {
         let decision = match (owed.get(invoice), facts.remove(invoice)) {
-            (Some(owed), Some(facts)) => decide(owed, facts, *event, &mut new)?,
+            (Some(owed), Some(facts)) => decide(owed, facts, *event, &mut new),
             _ => Decision::Nothing("there is no such invoice any more".to_owned()),
         };
         decisions.push(decision);
@@ -82,28 +82,23 @@ fn smaller(a: Money, b: Money) -> Money {
     if a.minor() < b.minor() { a } else { b }
 }
 
-fn decide(
-    owed: &Owed,
-    facts: Facts,
-    event: Uuid,
-    new: &mut Vec<NewAttempt>,
-) -> Result<Decision, PaymentError> {
+fn decide(owed: &Owed, facts: Facts, event: Uuid, new: &mut Vec<NewAttempt>) -> Decision {
     if let Some(open) = facts.open {
         // Its own event comes back after a crash; another one's outcome decides what follows.
         return if open.cause == Some(event) {
-            Ok(again(open))
+            again(open)
         } else {
-            Ok(nothing("a payment for the invoice is under way"))
+            nothing("a payment for the invoice is under way")
         };
     }
     if owed.due.minor() <= 0 {
-        return Ok(nothing("nothing is due any more"));
+        return nothing("nothing is due any more");
     }
     if facts.is_disputed {
-        return Ok(nothing("a dispute holds the account"));
+        return nothing("a dispute holds the account");
     }
     let Some(method) = facts.method else {
-        return Ok(nothing("the account has no payment method"));
+        return nothing("the account has no payment method");
     };
     let attempt = Attempt {
         payment: PaymentId::new(),
@@ -121,7 +116,7 @@ fn decide(
         method: method.id,
         cause: event,
     });
-    Ok(Decision::Charge(attempt))
+    Decision::Charge(attempt)
 }
 
 fn again(open: store::Open) -> Decision {
@@ -144,7 +139,6 @@ fn nothing(why: &str) -> Decision {
 pub async fn ask_all(
     tx: &mut UnitOfWork,
     payments: &[PaymentId],
-    _now: DateTime<Utc>,
 ) -> Result<Vec<Decision>, PaymentError> {
     let mut found = store::attempts(tx, payments).await?;
     let decisions = payments.iter().map(|payment| match found.remove(payment) {
