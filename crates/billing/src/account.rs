@@ -193,6 +193,20 @@ fn is_email(text: &str) -> bool {
             .is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'))
 }
 
+/// The currency in which an account that exists is billed.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn currency_of(
+    connection: &mut PgConnection,
+    account: AccountId,
+) -> Result<Currency, sqlx::Error> {
+    let found = store::by_id(connection, account).await?;
+    found
+        .map(|account| account.currency)
+        .ok_or(sqlx::Error::RowNotFound)
+}
+
 /// Locks accounts in the order of their ids, so that two who lock several never wait for each
 /// other in a circle. Those that do not exist are missing from the answer.
 ///

@@ -116,11 +116,8 @@ pub async fn grant(
         let is_new = false;
         return Ok(Granted { credit, is_new });
     }
-    let (account, credit) = (
-        store::currency(tx, new.account).await?,
-        new.money.currency(),
-    );
-    let account = Currency::parse(&account)?;
+    let account = account::currency_of(tx, new.account).await?;
+    let credit = new.money.currency();
     if account != credit {
         return Err(CreditError::Currency { account, credit });
     }

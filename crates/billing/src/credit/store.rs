@@ -10,21 +10,6 @@ use super::{Credit, CreditError, NewCredit, Use};
 use crate::ids::{AccountId, CreditId};
 use crate::money::{Currency, Money};
 
-pub(super) async fn currency(
-    tx: &mut PgConnection,
-    account: AccountId,
-) -> Result<String, sqlx::Error> {
-    sqlx::query_scalar!(
-        "
-        -- credit: the account's currency
-        select currency from billing.account where account_id = $1
-        ",
-        Uuid::from(account),
-    )
-    .fetch_one(tx)
-    .await
-}
-
 /// The credit of an id, if it was granted before.
 pub(super) async fn granted(
     tx: &mut PgConnection,

@@ -11,7 +11,7 @@ use crate::account;
 use crate::credit::transfer;
 use crate::ids::{AccountId, InvoiceId, PaymentId};
 use crate::ledger::{self, Book};
-use crate::money::{Currency, Money};
+use crate::money::Money;
 use crate::owed;
 use crate::text::{self, NOTE_CHARS_MAX};
 
@@ -87,7 +87,7 @@ pub async fn record(
 }
 
 async fn refuse_foreign(tx: &mut UnitOfWork, by_hand: &ByHand) -> Result<(), PaymentError> {
-    let account = Currency::parse(&store::currency(tx, by_hand.account).await?)?;
+    let account = account::currency_of(tx, by_hand.account).await?;
     let payment = by_hand.money.currency();
     if account == payment {
         Ok(())

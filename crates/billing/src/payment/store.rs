@@ -361,18 +361,3 @@ impl Capture {
         })
     }
 }
-
-pub(super) async fn currency(
-    tx: &mut PgConnection,
-    account: AccountId,
-) -> Result<String, sqlx::Error> {
-    sqlx::query_scalar!(
-        "
-        -- payment: the account's currency
-        select currency from billing.account where account_id = $1
-        ",
-        Uuid::from(account),
-    )
-    .fetch_one(tx)
-    .await
-}
