@@ -1,6 +1,10 @@
 -- Why: the first cut of the domain: from usage to final invoices, their ledger and their documents.
 -- Money is in minor units of its currency (bigint); quantities and rates are decimals. A change
 -- that must be announced cannot commit without its event (outbox.require_event).
+--
+-- What a close and an import write by the million refers to other rows without foreign keys, which
+-- would cost more than the rows: whoever writes holds the account's lock and has read what it refers
+-- to, nothing that is referred to can be deleted (billing.refuse_removal), and check F1 looks.
 
 create table billing.account (
     account_id    uuid        primary key,
@@ -26,17 +30,31 @@ create table billing.price (
     code          text        not null,
     model         text        not null,
     currency      text        not null,
-    -- Per unit of `unit`, in major units of the currency.
+    -- Per unit of `unit`, in major units of the currency; of a flat price, per month.
     unit_price    numeric(28, 12),
+    -- What an hourly price costs at most in a month, and from how many hours on it costs just that.
+    monthly_price numeric(28, 12),
+    cap_hours     int,
     unit          text        not null,
     description   text        not null,
     created_at    timestamptz not null,
     announced_by  uuid        not null,
     announced_xid xid8        not null default pg_current_xact_id(),
-    constraint price_model_known          check (model in ('per_unit', 'pass_through')),
-    constraint price_rate_iff_per_unit    check ((model = 'per_unit') = (unit_price is not null)),
-    constraint price_currency_is_iso      check (currency ~ '^[A-Z]{3}$'),
-    constraint price_stands_once unique nulls not distinct (code, model, currency, unit_price)
+    constraint price_model_known check (
+        model in ('per_unit', 'pass_through', 'flat', 'hourly_capped')
+    ),
+    constraint price_rate_unless_passed_through check (
+        (model = 'pass_through') = (unit_price is null)
+    ),
+    constraint price_cap_iff_hourly check (
+        (model = 'hourly_capped') = (monthly_price is not null)
+        and (model = 'hourly_capped') = (cap_hours is not null)
+    ),
+    constraint price_cap_is_reached  check (cap_hours > 0),
+    constraint price_currency_is_iso check (currency ~ '^[A-Z]{3}$'),
+    constraint price_stands_once unique nulls not distinct (
+        code, model, currency, unit_price, monthly_price, cap_hours
+    )
 );
 create index price_announced on billing.price (announced_xid);
 create constraint trigger price_announced after insert on billing.price
@@ -59,7 +77,7 @@ create table billing.month_close (
 -- The obligation to bill: an unclosed period that has ended is what a close works on. Periods tile
 -- by constraint: each begins where the one before it ended.
 create table billing.period (
-    account_id  uuid        not null references billing.account,
+    account_id  uuid        not null,
     seq         int         not null,
     -- The local month that it covers, named by its first day.
     month       date        not null,
@@ -82,14 +100,46 @@ create table billing.period (
 );
 create index period_open on billing.period (month, account_id) where state = 'open';
 
+-- What an account has for as long as it has it: a plan, a server. The hours of a server that is
+-- billed by the hour are counted from `start_at`.
+create table billing.subscription (
+    subscription_id uuid           primary key,
+    account_id      uuid           not null,
+    -- The customer's name for it: unique in the account, shown on the line.
+    external_id     text           not null,
+    price_id        uuid           not null,
+    quantity        numeric(28,12) not null,
+    start_at        timestamptz    not null,
+    -- Not an instant of it any more.
+    end_at          timestamptz,
+    announced_by    uuid           not null,
+    announced_xid   xid8           not null default pg_current_xact_id(),
+    ended_event     uuid,
+    ended_xid       xid8,
+    constraint subscription_once           unique (account_id, external_id),
+    constraint subscription_named          check (external_id <> ''),
+    constraint subscription_of_something   check (quantity > 0),
+    constraint subscription_lasts          check (start_at < end_at),
+    constraint subscription_end_announced  check (num_nulls(ended_event, ended_xid) in (0, 2))
+);
+create index subscription_announced on billing.subscription (announced_xid);
+create index subscription_ended on billing.subscription (ended_xid) where ended_xid is not null;
+create constraint trigger subscription_announced after insert on billing.subscription
+    deferrable initially deferred for each row
+    execute function outbox.require_event('subscription.started', 'announced_by', 'announced_xid');
+create constraint trigger subscription_ended after update on billing.subscription
+    deferrable initially deferred for each row
+    when (old.end_at is distinct from new.end_at)
+    execute function outbox.require_event('subscription.ended', 'ended_event', 'ended_xid');
+
 -- What was used, once per source and event id.
 create table billing.usage_event (
     source      text           not null,
     event_id    text           not null,
     -- SHA-256 of what is billed by: the same id with another body is a conflict.
     body_hash   bytea          not null,
-    account_id  uuid           not null references billing.account,
-    price_id    uuid           not null references billing.price,
+    account_id  uuid           not null,
+    price_id    uuid           not null,
     usage_month date           not null,
     period_seq  int            not null,
     quantity    numeric(28,12) not null,
@@ -97,8 +147,7 @@ create table billing.usage_event (
     amount      numeric(28,12) not null,
     used_at     timestamptz    not null,
     recorded_at timestamptz    not null default clock_timestamp(),
-    primary key (source, event_id),
-    foreign key (account_id, period_seq) references billing.period
+    primary key (source, event_id)
 );
 
 -- Summed on arrival per account, price and month, under a shared lock of the open period: the close
@@ -106,7 +155,7 @@ create table billing.usage_event (
 create table billing.usage_sum (
     account_id  uuid    not null,
     period_seq  int     not null,
-    price_id    uuid    not null references billing.price,
+    price_id    uuid    not null,
     -- Its own month; earlier than the period's for usage that came after its month was closed.
     usage_month date    not null,
     quantity    numeric not null,
@@ -114,8 +163,7 @@ create table billing.usage_sum (
     events      bigint  not null,
     -- Exclusive or of the first eight bytes of the events' body hashes.
     digest      bigint  not null,
-    primary key (account_id, period_seq, price_id, usage_month),
-    foreign key (account_id, period_seq) references billing.period
+    primary key (account_id, period_seq, price_id, usage_month)
 );
 
 -- Gapless numbers: one counter row per series, locked last, never a sequence.
@@ -126,11 +174,11 @@ create table billing.number_series (
 
 create table billing.invoice (
     invoice_id     uuid        primary key,
-    account_id     uuid        not null references billing.account,
+    account_id     uuid        not null,
     period_seq     int         not null,
     kind           text        not null,
-    run_id         uuid        not null references billing.month_close (run_id),
-    series         text        not null references billing.number_series,
+    run_id         uuid        not null,
+    series         text        not null,
     number         bigint      not null,
     state          text        not null,
     -- Frozen: the customer as it was, the period in the account's zone, the instant of the figures.
@@ -152,7 +200,6 @@ create table billing.invoice (
     paid_at        timestamptz,
     announced_by   uuid        not null,
     announced_xid  xid8        not null default pg_current_xact_id(),
-    foreign key (account_id, period_seq) references billing.period,
     constraint invoice_number_unique   unique (series, number),
     constraint invoice_kind_known      check (kind in ('regular')),
     constraint invoice_state_known     check (
@@ -169,14 +216,21 @@ create constraint trigger invoice_announced after insert on billing.invoice
     execute function outbox.require_event('invoice.finalized', 'announced_by', 'announced_xid');
 
 create table billing.line (
-    invoice_id   uuid     not null references billing.invoice,
+    invoice_id   uuid     not null,
     line_no      int      not null,
-    price_id     uuid     not null references billing.price,
+    price_id     uuid     not null,
     price_code   text     not null,
     description  text     not null,
     model        text     not null,
     unit         text     not null,
     unit_price   numeric(28, 12),
+    -- Of a subscription: which, what an hourly one costs at most, and which part of the period the
+    -- line is for.
+    subscription_id uuid,
+    monthly_price   numeric(28, 12),
+    cap_hours       int,
+    served_from     timestamptz,
+    served_until    timestamptz,
     usage_month  date     not null,
     quantity     numeric  not null,
     -- Before its one rounding, in major units.
@@ -220,7 +274,7 @@ create table billing.transfer (
     debit        text        not null,
     credit       text        not null,
     -- The customer whose receivable or credit moves; null between books of the house.
-    account_id   uuid        references billing.account,
+    account_id   uuid,
     currency     text        not null,
     amount_minor bigint      not null,
     at           timestamptz not null,
@@ -242,7 +296,7 @@ create table billing.transfer (
 -- close. Positive is what the book's name says: a receivable owed by the customer, a credit owed
 -- to.
 create table billing.balance (
-    account_id   uuid   not null references billing.account,
+    account_id   uuid   not null,
     book         text   not null,
     currency     text   not null,
     amount_minor bigint not null,
@@ -292,3 +346,27 @@ create table billing.collection_figure (
     invoiced_minor bigint not null,
     primary key (month, currency, bucket)
 );
+
+-- What other rows refer to stays: an account is closed, a price is not used any more.
+create function billing.refuse_removal() returns trigger
+language plpgsql set search_path = pg_catalog as $$
+begin
+    raise exception 'rows of % are kept: others refer to them', tg_relid::regclass
+        using errcode = 'restrict_violation';
+end $$;
+create trigger account_kept before delete or truncate on billing.account
+    for each statement execute function billing.refuse_removal();
+create trigger price_kept before delete or truncate on billing.price
+    for each statement execute function billing.refuse_removal();
+create trigger month_close_kept before delete or truncate on billing.month_close
+    for each statement execute function billing.refuse_removal();
+create trigger period_kept before delete or truncate on billing.period
+    for each statement execute function billing.refuse_removal();
+create trigger subscription_kept before delete or truncate on billing.subscription
+    for each statement execute function billing.refuse_removal();
+create trigger number_series_kept before delete or truncate on billing.number_series
+    for each statement execute function billing.refuse_removal();
+create trigger invoice_stays before truncate on billing.invoice
+    for each statement execute function billing.refuse_removal();
+create trigger line_stays before truncate on billing.line
+    for each statement execute function billing.refuse_removal();

@@ -73,7 +73,7 @@ alter table billing.transfer add constraint transfer_books_known check (
 -- one of those is in the scope of rules that this product stays out of.
 create table billing.payment_method (
     payment_method_id uuid        primary key,
-    account_id        uuid        not null references billing.account,
+    account_id        uuid        not null,
     gateway           text        not null,
     token             text        not null,
     brand             text        not null,

@@ -4,7 +4,7 @@
 -- Money that a customer has in advance without having paid it.
 create table billing.credit (
     credit_id     uuid        primary key,
-    account_id    uuid        not null references billing.account,
+    account_id    uuid        not null,
     currency      text        not null,
     amount_minor  bigint      not null,
     reason        text        not null,

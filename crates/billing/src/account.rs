@@ -5,7 +5,7 @@
 //!
 //! Owns `billing.account`. Emits `account.created`, `account.changed`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -137,6 +137,20 @@ pub async fn by_external_id(
     Ok(store::find(connection, &[external_id]).await?.pop())
 }
 
+/// Which of these external ids are in use.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn standing(
+    connection: &mut PgConnection,
+    external_ids: &HashSet<&str>,
+) -> Result<HashSet<String>, AccountError> {
+    let ids: Vec<&str> = external_ids.iter().copied().collect();
+    let accounts = store::find(connection, &ids).await?;
+    let taken = accounts.into_iter().map(|account| account.external_id);
+    Ok(taken.collect())
+}
+
 /// The account of an id, if there is one.
 ///
 /// # Errors
@@ -207,6 +221,17 @@ pub(crate) async fn currency_of(
         .ok_or(sqlx::Error::RowNotFound)
 }
 
+/// The zones of accounts that exist.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn zones(
+    connection: &mut PgConnection,
+    accounts: &[AccountId],
+) -> Result<HashMap<AccountId, Tz>, sqlx::Error> {
+    store::zones(connection, accounts).await
+}
+
 /// Locks accounts in the order of their ids, so that two who lock several never wait for each
 /// other in a circle. Those that do not exist are missing from the answer.
 ///
@@ -219,6 +244,33 @@ pub(crate) async fn lock_all(
     let locked = store::lock(tx, accounts).await?;
     let tokens = locked.into_iter().map(|id| (id, tx.locked(id.into())));
     Ok(tokens.collect())
+}
+
+/// Creates accounts under ids of the caller's choice, with the addresses of their notices, and locks
+/// them by it.
+///
+/// # Errors
+/// A name, external id or address that cannot be stored; one that exists; the database's.
+pub(crate) async fn open_all(
+    tx: &mut UnitOfWork,
+    wanted: Vec<(AccountId, NewAccount, Option<String>)>,
+    now: DateTime<Utc>,
+) -> Result<HashMap<AccountId, Locked>, AccountError> {
+    let mut opened = Vec::with_capacity(wanted.len());
+    for (id, new, email) in wanted {
+        check(&new)?;
+        if let Some(email) = email.as_ref().filter(|email| !is_email(email)) {
+            return Err(AccountError::Email(email.clone()));
+        }
+        opened.push(announce(id, &new, email));
+    }
+    store::copy(tx, &opened, now).await?;
+    let locks = opened.into_iter().map(|(account, event)| {
+        let locked = tx.locked(account.account_id.into());
+        tx.append(locked, event);
+        (account.account_id, locked)
+    });
+    Ok(locks.collect())
 }
 
 async fn create_missing(
@@ -276,7 +328,10 @@ async fn insert(
         return Ok(Vec::new());
     }
     let mut announced: Vec<(Account, NewEvent)> =
-        missing.values().map(|new| announce(new)).collect();
+        missing
+        .values()
+        .map(|new| announce(AccountId::new(), new, None))
+        .collect();
     let created = store::insert(tx, &announced, now).await?;
     announced.retain(|(account, _)| created.contains(&account.account_id));
     let accounts = announced.into_iter().map(|(account, event)| {
@@ -287,14 +342,18 @@ async fn insert(
     Ok(accounts.collect())
 }
 
-fn announce(new: &NewAccount) -> (Account, NewEvent) {
+fn announce(
+    account_id: AccountId,
+    new: &NewAccount,
+    email: Option<String>,
+) -> (Account, NewEvent) {
     let account = Account {
-        account_id: AccountId::new(),
+        account_id,
         external_id: new.external_id.clone(),
         name: new.name.clone(),
         currency: new.currency,
         zone: new.zone,
-        email: None,
+        email,
     };
     let payload = json!({
         "account_id": account.account_id,
@@ -302,6 +361,7 @@ fn announce(new: &NewAccount) -> (Account, NewEvent) {
         "name": account.name,
         "currency": account.currency,
         "zone": account.zone.name(),
+        "email": account.email,
     });
     (account, NewEvent::new("account.created", 1, payload))
 }

@@ -10,7 +10,7 @@ mod store;
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use outbox::{NewEvent, UnitOfWork};
+use outbox::{Locked, NewEvent, UnitOfWork};
 use serde::Serialize;
 use serde_json::json;
 use sqlx::PgConnection;
@@ -105,10 +105,7 @@ pub async fn grant(
     new: NewCredit,
     now: DateTime<Utc>,
 ) -> Result<Granted, CreditError> {
-    text::check(&new.reason, NOTE_CHARS_MAX).map_err(CreditError::Reason)?;
-    if new.money.minor() <= 0 {
-        return Err(CreditError::Amount(new.money));
-    }
+    check(&new)?;
     let missing = CreditError::NoAccount(new.account);
     let locks = account::lock_all(tx, &[new.account]).await?;
     let locked = *locks.get(&new.account).ok_or(missing)?;
@@ -121,23 +118,59 @@ pub async fn grant(
     if account != credit {
         return Err(CreditError::Currency { account, credit });
     }
-    let granted = Credit {
-        credit_id: new.credit,
-        money: new.money,
-        reason: new.reason,
-        granted_at: now,
-    };
+    let granted = granted(&new, now);
     let event = granted_event(new.account, &granted);
     store::insert(tx, new.account, &granted, event.event_id).await?;
-    let source = ("credit", Uuid::from(granted.credit_id));
-    let books = (Book::Allowance, Book::CustomerCredit);
-    ledger::post_all(tx, &[transfer(source, books, new.account, new.money)], now).await?;
+    ledger::post_all(tx, &[grant_transfer(&new)], now).await?;
     tx.append(locked, event);
     owed::want_open(tx, locked, "credit was granted").await?;
     Ok(Granted {
         credit: granted,
         is_new: true,
     })
+}
+
+/// Grants credit to accounts that are locked and have no invoices yet, in their own currency.
+///
+/// # Errors
+/// [`CreditError`].
+pub(crate) async fn grant_first(
+    tx: &mut UnitOfWork,
+    new: Vec<(Locked, NewCredit)>,
+    now: DateTime<Utc>,
+) -> Result<(), CreditError> {
+    for (locked, new) in &new {
+        check(new)?;
+        let granted = granted(new, now);
+        let event = granted_event(new.account, &granted);
+        store::insert(tx, new.account, &granted, event.event_id).await?;
+        tx.append(*locked, event);
+    }
+    let transfers: Vec<NewTransfer> = new.iter().map(|(_, new)| grant_transfer(new)).collect();
+    ledger::post_all(tx, &transfers, now).await?;
+    Ok(())
+}
+
+fn check(new: &NewCredit) -> Result<(), CreditError> {
+    text::check(&new.reason, NOTE_CHARS_MAX).map_err(CreditError::Reason)?;
+    if new.money.minor() <= 0 {
+        return Err(CreditError::Amount(new.money));
+    }
+    Ok(())
+}
+
+fn granted(new: &NewCredit, now: DateTime<Utc>) -> Credit {
+    Credit {
+        credit_id: new.credit,
+        money: new.money,
+        reason: new.reason.clone(),
+        granted_at: now,
+    }
+}
+
+fn grant_transfer(new: &NewCredit) -> NewTransfer {
+    let books = (Book::Allowance, Book::CustomerCredit);
+    transfer(("credit", new.credit.into()), books, new.account, new.money)
 }
 
 fn granted_event(account: AccountId, granted: &Credit) -> NewEvent {

@@ -69,6 +69,8 @@ id! {
     RefundId "ref"
     /// One month's close.
     RunId "run"
+    /// Something that an account has, such as a plan or a server.
+    SubscriptionId "sub"
     /// A movement of money in the ledger.
     TransferId "trf"
 }

@@ -17,6 +17,7 @@ use crate::usage::UsageError;
 
 pub mod cards;
 pub mod focus;
+pub mod opening;
 
 /// How many bad rows a summary lists; it counts them all.
 pub const LISTED_MAX: usize = 100;

@@ -8,18 +8,19 @@
 
 mod digest;
 mod finalize;
+mod line;
 mod rate;
 mod store;
 mod summary;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use rust_decimal::Decimal;
 
-use crate::ids::{AccountId, InvoiceId, PriceId, RunId};
+use crate::ids::{AccountId, InvoiceId, RunId};
 use crate::money::{Currency, Money};
 
 pub use crate::ids::written_number;
 pub use finalize::{Closing, FinalizeError, finalize_all};
+pub use line::{Held, Line, Served, Sum, Terms};
 pub use rate::{RatingError, rate};
 pub use summary::{Filter, ListError, Number, Summary, by_id, by_number, list};
 
@@ -47,87 +48,6 @@ pub struct Header {
     pub start_at: DateTime<Utc>,
     /// The first instant after the period.
     pub end_at: DateTime<Utc>,
-}
-
-/// The sum of a period's usage at one price and of one month.
-///
-/// Model, currency and numbers are as the tables write them: what cannot be understood has to
-/// become an exception of its account, and not an error of the statement that reads hundreds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sum {
-    /// The price.
-    pub price: PriceId,
-    /// The price's code.
-    pub price_code: String,
-    /// What the line will say.
-    pub description: String,
-    /// `per_unit` or `pass_through`.
-    pub model: String,
-    /// The price's currency.
-    pub currency: String,
-    /// Major units of the currency per unit of use, of a price per unit.
-    pub unit_price: Option<String>,
-    /// The unit of use.
-    pub unit: String,
-    /// The month in which it was used, by its first day.
-    pub usage_month: NaiveDate,
-    /// How much was used.
-    pub quantity: String,
-    /// Major units of the currency, of a price that is passed through.
-    pub amount: String,
-    /// How many usage events were summed.
-    pub events: i64,
-    /// Exclusive or over them.
-    pub digest: i64,
-}
-
-/// A rated line, rounded once.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
-    /// The price.
-    pub price: PriceId,
-    /// The price's code.
-    pub price_code: String,
-    /// What was sold.
-    pub description: String,
-    /// `per_unit` or `pass_through`.
-    pub model: String,
-    /// The unit of use.
-    pub unit: String,
-    /// Major units per unit of use, of a price per unit.
-    pub unit_price: Option<Decimal>,
-    /// The month in which it was used, by its first day.
-    pub usage_month: NaiveDate,
-    /// How much was used.
-    pub quantity: Decimal,
-    /// Before rounding, in major units.
-    pub exact: Decimal,
-    /// After rounding.
-    pub amount: Money,
-    /// How many usage events it bills.
-    pub usage_events: i64,
-    /// Exclusive or over them.
-    pub usage_digest: i64,
-}
-
-impl Line {
-    /// The multiplication that made the line, as text.
-    #[must_use]
-    pub fn explain(&self) -> String {
-        let Self {
-            exact,
-            amount,
-            quantity,
-            unit,
-            usage_events,
-            ..
-        } = self;
-        let currency = amount.currency();
-        match self.unit_price {
-            Some(rate) => format!("{quantity} {unit} × {rate} {currency} = {exact} → {amount}"),
-            None => format!("{usage_events} charges, in sum {exact} {currency} → {amount}"),
-        }
-    }
 }
 
 /// A rated invoice without its number.

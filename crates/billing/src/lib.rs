@@ -30,6 +30,7 @@ pub mod price;
 pub mod reconciliation;
 pub mod refund;
 pub mod report;
+pub mod subscription;
 mod text;
 pub mod usage;
 

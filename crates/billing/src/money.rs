@@ -204,6 +204,12 @@ impl Money {
         weights.iter().map(part).collect()
     }
 
+    /// The amount in major units.
+    #[must_use]
+    pub fn exact(self) -> Decimal {
+        Decimal::new(self.minor, self.currency.exponent()).normalize()
+    }
+
     /// The amount in major units, with the currency's decimals and without its code: `-0.05`.
     #[must_use]
     pub fn decimal(self) -> String {

@@ -9,7 +9,7 @@
 mod store;
 
 use chrono::{DateTime, Utc};
-use outbox::{NewEvent, UnitOfWork};
+use outbox::{Locked, NewEvent, UnitOfWork};
 use serde::Serialize;
 use serde_json::json;
 use sqlx::PgConnection;
@@ -103,15 +103,8 @@ pub async fn add(
         return Ok(standing);
     }
     let id = PaymentMethodId::new();
-    let payload = json!({
-        "payment_method_id": id,
-        "account_id": new.account,
-        "gateway": new.gateway,
-        "brand": new.brand,
-        "last_four": new.last_four,
-    });
-    let event = NewEvent::new("payment_method.added", 1, payload);
-    store::insert(tx, id, &new, (event.event_id, now)).await?;
+    let event = added(id, &new);
+    store::insert(tx, [(id, &new, event.event_id)], now).await?;
     tx.append(locked, event);
     owed::want_open(tx, locked, "a payment method was added").await?;
     Ok(PaymentMethod {
@@ -122,6 +115,42 @@ pub async fn add(
         added_at: now,
         removed_at: None,
     })
+}
+
+/// Adds the first methods of accounts that are locked and have no invoices yet.
+///
+/// # Errors
+/// [`PaymentMethodError`].
+pub(crate) async fn add_first(
+    tx: &mut UnitOfWork,
+    new: &[(Locked, NewPaymentMethod)],
+    now: DateTime<Utc>,
+) -> Result<(), PaymentMethodError> {
+    new.iter().try_for_each(|(_, new)| check(new))?;
+    let ids = new.iter().map(|_| PaymentMethodId::new());
+    let announced: Vec<_> = new
+        .iter()
+        .zip(ids)
+        .map(|((locked, new), id)| (id, new, *locked, added(id, new)))
+        .collect();
+    let rows = announced.iter();
+    let rows = rows.map(|(id, new, _, event)| (*id, *new, event.event_id));
+    store::insert(tx, rows, now).await?;
+    for (_, _, locked, event) in announced {
+        tx.append(locked, event);
+    }
+    Ok(())
+}
+
+fn added(id: PaymentMethodId, new: &NewPaymentMethod) -> NewEvent {
+    let payload = json!({
+        "payment_method_id": id,
+        "account_id": new.account,
+        "gateway": new.gateway,
+        "brand": new.brand,
+        "last_four": new.last_four,
+    });
+    NewEvent::new("payment_method.added", 1, payload)
 }
 
 /// Removes a method: it is never charged again.

@@ -2,8 +2,8 @@
 //!
 //! Usage of a month joins that month's period while it is open. Once it is closed, or for a month
 //! before the account's first one, usage joins the lowest open period after it: nothing is dropped.
-//! Whoever adds usage holds its period FOR SHARE, and a close holds it FOR UPDATE, so a sum stands
-//! still once it was billed. Both lock the accounts first, then the periods, in order.
+//! Whoever adds usage shares the lock of its account, and a close needs that lock alone, so a sum
+//! stands still once it was billed. Both take their locks in the order of accounts.
 //!
 //! Owns `billing.period`. Reads `billing.account`.
 
@@ -27,9 +27,6 @@ pub type AccountMonth = (AccountId, NaiveDate);
 pub const AHEAD_MAX: usize = 600;
 /// The years whose months can be billed.
 pub(crate) const YEARS: std::ops::RangeInclusive<i32> = 1970..=2200;
-/// How often a close may take the period away between finding and locking it. Each time one more
-/// month of the account was closed.
-const ATTEMPTS_MAX: usize = 100;
 
 /// Why there is no open period for some usage.
 #[derive(Debug, thiserror::Error)]
@@ -48,9 +45,6 @@ pub enum PeriodError {
     /// The usage names an account that does not exist.
     #[error("there is no account {0}")]
     UnknownAccount(AccountId),
-    /// Closes took the periods away faster than they could be locked.
-    #[error("the periods are being closed one after the other; try again")]
-    Contended,
     /// The database refused or was lost.
     #[error("could not read or write periods")]
     Database(#[from] sqlx::Error),
@@ -75,8 +69,9 @@ pub fn month_after(month: NaiveDate) -> NaiveDate {
     month + Months::new(1)
 }
 
-/// For each account and month the number of the open period that its usage joins, held FOR SHARE
-/// until the unit of work ends. Periods are created as they are needed.
+/// For each account and month the number of the open period that its usage joins. Periods are
+/// created as they are needed, and stay open until the unit of work ends: it shares the lock of
+/// their accounts, which a close needs alone.
 ///
 /// # Errors
 /// [`PeriodError`]. Nothing was created where a month is refused.
@@ -88,59 +83,23 @@ pub async fn ensure_open(
         return Err(PeriodError::NotAMonth(*date));
     }
     let accounts: BTreeSet<AccountId> = wanted.iter().map(|(account_id, _)| *account_id).collect();
-    // The rows of usage will want these locks for their foreign keys: taken after the period's,
-    // they would meet a close that holds the account and waits for the period.
-    let standing = store::hold_accounts(tx, &accounts).await?;
-    if let Some(unknown) = accounts
-        .iter()
-        .find(|account_id| !standing.contains(*account_id))
-    {
+    let standing = store::share(tx, &accounts).await?;
+    let is_unknown = |account_id: &&AccountId| !standing.contains(*account_id);
+    if let Some(unknown) = accounts.iter().find(is_unknown) {
         return Err(PeriodError::UnknownAccount(*unknown));
     }
-    let mut missing = wanted.clone();
-    let mut held = BTreeMap::new();
-    for _ in 0..ATTEMPTS_MAX {
-        if missing.is_empty() {
-            return Ok(held);
-        }
-        let mut open = store::find_open(tx, &missing).await?;
-        let absent: BTreeSet<_> = missing
-            .iter()
-            .filter(|wanted| !open.contains_key(*wanted))
-            .copied()
-            .collect();
-        if !absent.is_empty() {
-            create(tx, &absent).await?;
-            open.extend(store::find_open(tx, &absent).await?);
-        }
-        hold(tx, open, &mut missing, &mut held).await?;
+    let mut open = store::find_open(tx, wanted).await?;
+    let is_absent = |wanted: &&AccountMonth| !open.contains_key(*wanted);
+    let absent: BTreeSet<_> = wanted.iter().filter(is_absent).copied().collect();
+    if !absent.is_empty() {
+        create(tx, &absent).await?;
+        open.extend(store::find_open(tx, &absent).await?);
     }
-    Err(PeriodError::Contended)
+    Ok(open)
 }
 
 fn is_month(date: NaiveDate) -> bool {
     date.day() == 1 && YEARS.contains(&date.year())
-}
-
-/// Takes the locks, and only what is still open under its lock: a close may have been faster.
-async fn hold(
-    tx: &mut UnitOfWork,
-    found: BTreeMap<AccountMonth, i32>,
-    missing: &mut BTreeSet<AccountMonth>,
-    held: &mut BTreeMap<AccountMonth, i32>,
-) -> Result<(), PeriodError> {
-    let periods = found
-        .iter()
-        .map(|((account_id, _), seq)| (*account_id, *seq))
-        .collect();
-    let open = store::hold_open(tx, &periods).await?;
-    for (wanted, seq) in found {
-        if open.contains(&(wanted.0, seq)) {
-            missing.remove(&wanted);
-            held.insert(wanted, seq);
-        }
-    }
-    Ok(())
 }
 
 /// Creates periods up to what is wanted. The account's lock keeps others from doing the same; it is
@@ -160,6 +119,52 @@ async fn create(tx: &mut UnitOfWork, wanted: &BTreeSet<AccountMonth>) -> Result<
     }
     store::insert(tx, &new).await?;
     Ok(())
+}
+
+/// An account's last period, which ends although something that the account has goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub(crate) account: AccountId,
+    pub(crate) seq: i32,
+    pub(crate) month: NaiveDate,
+    pub(crate) end_at: DateTime<Utc>,
+    /// The account's zone of now, in which the next period will end.
+    pub(crate) zone: Tz,
+}
+
+/// Opens the periods that follow, for accounts that are locked.
+pub(crate) async fn open_next(tx: &mut UnitOfWork, ended: &[Ended]) -> Result<(), sqlx::Error> {
+    let next: Vec<Period> = ended.iter().map(Ended::next).collect();
+    store::insert(tx, &next).await
+}
+
+/// Opens the first periods of accounts that were created by this unit of work.
+pub(crate) async fn open_first(
+    tx: &mut UnitOfWork,
+    accounts: impl Iterator<Item = (AccountId, Tz)>,
+    month: NaiveDate,
+) -> Result<(), PeriodError> {
+    if !is_month(month) {
+        return Err(PeriodError::NotAMonth(month));
+    }
+    let first = accounts.map(|(account, zone)| Chain::new(account, zone).next(month));
+    let first: Vec<Period> = first.collect();
+    Ok(store::insert(tx, &first).await?)
+}
+
+impl Ended {
+    fn next(&self) -> Period {
+        let month = month_after(self.month);
+        Period {
+            account_id: self.account,
+            seq: self.seq + 1,
+            month,
+            start_at: self.end_at,
+            end_at: start_of(month_after(month), self.zone),
+            prev_end_at: Some(self.end_at),
+            zone: self.zone,
+        }
+    }
 }
 
 /// A period of one account.

@@ -1,4 +1,5 @@
-//! Prices: what a unit of something costs, or that its cost is passed through as it is.
+//! Prices: what a unit of something costs, a month of it, an hour up to a month's price, or that its
+//! cost is passed through as it is.
 //!
 //! A price never changes: another rate, currency or model is another price of the same code. So a
 //! sum of usage that names its price can be rated at any time with the same result.
@@ -28,6 +29,20 @@ pub enum Model {
     },
     /// The amount comes with the usage.
     PassThrough,
+    /// A month of a subscription, used or not; less by days where it began or ended in between.
+    Flat {
+        /// For one, in major units of the currency; at most 12 decimals.
+        unit_price: Decimal,
+    },
+    /// Begun hours of a subscription, and never more than a month's price.
+    HourlyCapped {
+        /// For one hour, in major units of the currency; at most 12 decimals.
+        unit_price: Decimal,
+        /// For a month; at most 12 decimals.
+        monthly_price: Decimal,
+        /// From so many hours on it is the month's price, also where that is more.
+        cap_hours: u16,
+    },
 }
 
 /// What makes a price the one it is.
@@ -74,6 +89,9 @@ pub enum PriceError {
     /// The rate cannot be stored exactly.
     #[error("the rate of price {0:?} cannot be stored")]
     Rate(String, #[source] MoneyError),
+    /// A cap that is reached before the first hour.
+    #[error("price {0:?} is capped at 0 hours: name the hours from which on a month is paid")]
+    Cap(String),
     /// The database refused or was lost.
     #[error("could not read or write prices")]
     Database(#[from] sqlx::Error),
@@ -86,15 +104,38 @@ impl Model {
         match self {
             Self::PerUnit { .. } => "per_unit",
             Self::PassThrough => "pass_through",
+            Self::Flat { .. } => "flat",
+            Self::HourlyCapped { .. } => "hourly_capped",
         }
+    }
+
+    /// Whether it prices what somebody has; the others price what somebody uses.
+    #[must_use]
+    pub fn is_of_subscriptions(self) -> bool {
+        matches!(self, Self::Flat { .. } | Self::HourlyCapped { .. })
     }
 
     /// The rate, where there is one.
     #[must_use]
     pub fn unit_price(self) -> Option<Decimal> {
         match self {
-            Self::PerUnit { unit_price } => Some(unit_price),
+            Self::PerUnit { unit_price }
+            | Self::Flat { unit_price }
+            | Self::HourlyCapped { unit_price, .. } => Some(unit_price),
             Self::PassThrough => None,
+        }
+    }
+
+    /// What a month costs at most, and from how many hours on, of an hourly price.
+    #[must_use]
+    pub fn cap(self) -> Option<(Decimal, u16)> {
+        match self {
+            Self::HourlyCapped {
+                monthly_price,
+                cap_hours,
+                ..
+            } => Some((monthly_price, cap_hours)),
+            _ => None,
         }
     }
 }
@@ -128,9 +169,14 @@ pub async fn create_all(
 
 fn check(key: &PriceKey) -> Result<(), PriceError> {
     text::check(&key.code, ID_CHARS_MAX).map_err(|why| PriceError::Code(key.code.clone(), why))?;
-    let rate = key.model.unit_price().map(stored).transpose();
-    rate.map(drop)
-        .map_err(|why| PriceError::Rate(key.code.clone(), why))
+    let monthly = key.model.cap().map(|(monthly_price, _)| monthly_price);
+    for rate in [key.model.unit_price(), monthly].into_iter().flatten() {
+        stored(rate).map_err(|why| PriceError::Rate(key.code.clone(), why))?;
+    }
+    match key.model.cap() {
+        Some((_, 0)) => Err(PriceError::Cap(key.code.clone())),
+        _ => Ok(()),
+    }
 }
 
 async fn take_standing(
@@ -180,9 +226,15 @@ fn announce(new: &NewPrice) -> (Price, NewEvent) {
         "code": price.key.code,
         "model": price.key.model.name(),
         "currency": price.key.currency,
-        "unit_price": price.key.model.unit_price().map(|rate| rate.normalize().to_string()),
+        "unit_price": price.key.model.unit_price().map(written),
+        "monthly_price": price.key.model.cap().map(|(monthly_price, _)| written(monthly_price)),
+        "cap_hours": price.key.model.cap().map(|(_, cap_hours)| cap_hours),
         "unit": price.unit,
         "description": price.description,
     });
     (price, NewEvent::new("price.created", 1, payload))
+}
+
+fn written(rate: Decimal) -> String {
+    rate.normalize().to_string()
 }

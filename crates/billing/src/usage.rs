@@ -83,7 +83,8 @@ pub enum UsageError {
     Database(#[from] sqlx::Error),
 }
 
-/// Records usage, each event once. Its period is held FOR SHARE until the unit of work ends.
+/// Records usage, each event once. Its account's lock is shared until the unit of
+/// work ends: no close comes in between.
 ///
 /// # Errors
 /// [`UsageError::Conflict`] for the first id whose body changed: roll back then. Or what
@@ -97,6 +98,18 @@ pub async fn record(tx: &mut UnitOfWork, events: &[UsageEvent]) -> Result<Record
             event_id,
         }),
     }
+}
+
+/// Records the first usage of accounts that this unit of work created, in their first period.
+///
+/// # Errors
+/// An event that cannot be stored exactly, or is recorded already; the database's.
+pub(crate) async fn record_first(
+    tx: &mut UnitOfWork,
+    events: &[UsageEvent],
+) -> Result<(), UsageError> {
+    events.iter().try_for_each(check)?;
+    Ok(store::copy(tx, events).await?)
 }
 
 /// Ids that are known, with the other bodies that were offered for them.

@@ -16,6 +16,7 @@ mod backoff;
 mod breaker;
 pub mod clock;
 mod consumer;
+pub mod copy;
 pub mod delivery;
 mod event;
 mod guard;

@@ -1,9 +1,11 @@
 //! SQL of accounts.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use outbox::NewEvent;
+use outbox::copy::{Rows, Target};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -133,6 +135,42 @@ pub(super) async fn insert(
     Ok(inserted.into_iter().map(AccountId::from).collect())
 }
 
+const ACCOUNTS: Target = Target {
+    table: "billing.account",
+    columns: &[
+        "account_id",
+        "external_id",
+        "name",
+        "currency",
+        "zone",
+        "email",
+        "created_at",
+        "announced_by",
+    ],
+};
+
+/// Inserts accounts of which none exists.
+pub(super) async fn copy(
+    connection: &mut PgConnection,
+    accounts: &[(Account, NewEvent)],
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    let mut rows = Rows::new(ACCOUNTS);
+    for (account, event) in accounts {
+        rows.row()
+            .put(Uuid::from(account.account_id))
+            .put(&account.external_id)
+            .put(&account.name)
+            .put(account.currency.code())
+            .put(account.zone.name())
+            .put(&account.email)
+            .put(now)
+            .put(event.event_id);
+    }
+    rows.send(connection).await?;
+    Ok(())
+}
+
 #[derive(Default)]
 struct Columns<'a> {
     account_id: Vec<Uuid>,
@@ -171,6 +209,26 @@ pub(super) async fn exists_any(pool: &sqlx::PgPool) -> Result<bool, sqlx::Error>
     )
     .fetch_one(pool)
     .await
+}
+
+pub(super) async fn zones(
+    connection: &mut PgConnection,
+    accounts: &[AccountId],
+) -> Result<HashMap<AccountId, Tz>, sqlx::Error> {
+    let ids: Vec<Uuid> = accounts.iter().map(|id| Uuid::from(*id)).collect();
+    let rows = sqlx::query!(
+        "
+        -- account: zones
+        select account_id, zone from billing.account where account_id = any ($1)
+        ",
+        &ids,
+    )
+    .fetch_all(connection)
+    .await?;
+    let zones = rows.into_iter();
+    zones
+        .map(|row| Ok((row.account_id.into(), row.zone.parse().map_err(unreadable)?)))
+        .collect()
 }
 
 pub(super) async fn lock(

@@ -56,24 +56,33 @@ fn header(invoice: &Numbered) -> String {
 }
 
 fn write_line(text: &mut String, n: u32, line: &Line) -> std::fmt::Result {
-    let rate = line
-        .unit_price
-        .map_or_else(|| "-".to_owned(), |rate| rate.to_string());
+    let terms = &line.terms;
+    write!(text, "\n{n}|{}|", uuid::Uuid::from(terms.price))?;
+    for chosen in [&terms.code, &*line.description(), &terms.model, &terms.unit] {
+        write!(text, "{}:{chosen}|", chosen.len())?;
+    }
+    match line.unit_price {
+        Some(rate) => write!(text, "{rate}|")?,
+        None => text.push_str("-|"),
+    }
     write!(
         text,
-        "\n{n}|{}|{}|{}|{}|{}|{rate}|{}|{}|{}|{}|{}|{}",
-        uuid::Uuid::from(line.price),
-        chosen(&line.price_code),
-        chosen(&line.description),
-        chosen(&line.model),
-        chosen(&line.unit),
+        "{}|{}|{}|{}|{}|{}",
         line.usage_month,
         line.quantity,
         line.exact,
         line.amount.minor(),
         line.usage_events,
         line.usage_digest,
-    )
+    )?;
+    if let Some(served) = &line.served {
+        let (from, until) = (micros(served.from), micros(served.until));
+        write!(text, "|{}|{from}|{until}", uuid::Uuid::from(served.subscription))?;
+        if let Some((monthly, hours)) = served.cap {
+            write!(text, "|{monthly}|{hours}")?;
+        }
+    }
+    Ok(())
 }
 
 fn chosen(text: &str) -> String {
@@ -90,7 +99,9 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::invoice::{Header, Sum, rate};
+    use std::sync::Arc;
+
+    use crate::invoice::{Header, Held, Sum, Terms, rate};
     use crate::money::{Currency, Money};
 
     fn id<T: From<Uuid>>(n: u128) -> T {
@@ -111,14 +122,35 @@ mod tests {
             start_at: at("2024-08-31T22:00:00Z"),
             end_at: at("2024-09-30T22:00:00Z"),
         };
-        let sum = Sum {
+        let terms = Terms {
             price: id(2),
-            price_code: "vm".to_owned(),
+            code: "vm".to_owned(),
             description: "Small machine".to_owned(),
             model: "per_unit".to_owned(),
             currency: "USD".to_owned(),
-            unit_price: Some("0.10".to_owned()),
             unit: "h".to_owned(),
+            unit_price: Some("0.10".to_owned()),
+            monthly_price: None,
+            cap_hours: None,
+        };
+        let server = Held {
+            terms: Arc::new(Terms {
+                price: id(6),
+                code: "vps".to_owned(),
+                model: "hourly_capped".to_owned(),
+                unit_price: Some("0.00744".to_owned()),
+                monthly_price: Some("5.00".to_owned()),
+                cap_hours: Some(672),
+                ..terms.clone()
+            }),
+            subscription: id(7),
+            name: "web-1".to_owned(),
+            quantity: "1".to_owned(),
+            start_at: at("2024-08-30T00:00:00Z"),
+            end_at: Some(at("2024-09-02T22:00:00Z")),
+        };
+        let sum = Sum {
+            terms: Arc::new(terms),
             usage_month: month,
             quantity: "12.50".to_owned(),
             amount: "0".to_owned(),
@@ -133,7 +165,7 @@ mod tests {
             as_of: at("2024-10-01T00:00:00Z"),
             finalized_at: at("2024-10-02T00:00:00.000001Z"),
             credit: Money::new(25, Currency::parse("USD").unwrap()),
-            draft: rate(header, vec![sum]).unwrap(),
+            draft: rate(header, vec![sum], vec![server]).unwrap(),
         }
     }
 
@@ -143,9 +175,12 @@ mod tests {
             |00000000-0000-0000-0000-000000000001|0|regular\
             |00000000-0000-0000-0000-000000000005|INV|1|4:4711|12:Žižka & Co\
             |15:Europe/Budapest|2024-09-01|1725141600000000|1727733600000000|1727740800000000\
-            |USD|1|125|0|125|25|1727827200000001\n\
+            |USD|2|161|0|161|25|1727827200000001\n\
             1|00000000-0000-0000-0000-000000000002|2:vm|13:Small machine|8:per_unit|1:h|0.1\
-            |2024-09-01|12.5|1.25|125|3|-9";
+            |2024-09-01|12.5|1.25|125|3|-9\n\
+            2|00000000-0000-0000-0000-000000000006|3:vps|20:Small machine, web-1|13:hourly_capped\
+            |1:h|0.00744|2024-09-01|48|0.35712|36|0|0|00000000-0000-0000-0000-000000000007\
+            |1725141600000000|1725314400000000|5|672";
         assert_eq!(text(&invoice("Žižka & Co")), expected);
     }
 

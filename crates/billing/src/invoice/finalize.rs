@@ -44,7 +44,8 @@ pub enum FinalizeError {
 /// Finalizes drafts whose accounts and periods this unit of work has locked.
 ///
 /// The counter of the series is the last lock that it takes: whoever comes next waits for it until
-/// this transaction ends, and with any lock after it two closers could wait for each other.
+/// this transaction ends, and with any lock after it two closers could wait for each other. So
+/// whatever needs no number is written before.
 ///
 /// # Errors
 /// [`FinalizeError`]; the unit of work is then of no more use.
@@ -67,8 +68,9 @@ pub async fn finalize_all(
     transfers.extend(uses.iter().map(Use::transfer));
     ledger::post_all(tx, &transfers, closing.now).await?;
 
-    let first = store::take_numbers(tx, SERIES, drafts.len()).await?;
     let (locks, drafts): (Vec<Locked>, Vec<Draft>) = drafts.into_iter().unzip();
+    store::insert_lines(tx, ids.iter().copied().zip(&drafts)).await?;
+    let first = store::take_numbers(tx, SERIES, drafts.len()).await?;
     let invoices: Vec<Numbered> = drafts
         .into_iter()
         .zip(ids)
@@ -76,8 +78,7 @@ pub async fn finalize_all(
         .map(|((draft, invoice), number)| numbered(closing, draft, invoice, number))
         .collect();
     let invoices = credited(invoices, &uses);
-    store::insert(tx, &invoices, closing).await?;
-    store::insert_lines(tx, &invoices).await?;
+    store::insert(tx, &invoices).await?;
     credit::write_uses(tx, &uses, closing.now).await?;
     for (locked, invoice) in locks.into_iter().zip(&invoices) {
         tx.append(locked, finalized(invoice));

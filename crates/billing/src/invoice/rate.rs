@@ -3,11 +3,16 @@
 //! Each line is exact until its one rounding, half away from zero; totals are sums of whole minor
 //! units. A number that would have to be rounded earlier is an error.
 
+use std::fmt::Display;
+
 use chrono_tz::Tz;
 use rust_decimal::Decimal;
 
-use super::{Draft, Header, Line, Sum};
+use super::{Draft, Header, Held, Line, Sum, Terms};
 use crate::money::{Currency, Money, MoneyError, exact_mul};
+use held::Span;
+
+mod held;
 
 /// Why a period could not be rated, in words for the person who mends it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +47,12 @@ pub enum RatingError {
     /// A price per unit that does not say how much.
     #[error("price {0} is per unit and has no rate: give it one")]
     NoRate(String),
+    /// An hourly price without its cap.
+    #[error("price {0} is by the hour and lacks its monthly price: give it one")]
+    NoCap(String),
+    /// Several of what is counted by its own hours.
+    #[error("price {0} is by the hour, for one: make it a subscription for each")]
+    NotOne(String),
     /// A sum or rate has more digits than can be calculated with.
     #[error("price {price}: {value} has more than 28 digits: correct the usage or the rate")]
     TooPrecise {
@@ -65,21 +76,25 @@ pub enum RatingError {
     Total(MoneyError),
 }
 
-/// Rates a period: one line per price and month of use, zero lines included, ordered by month of
-/// use, price code, model and rate.
+/// Rates a period: one line per price and month of use, and one per subscription, zero lines
+/// included; ordered by month of use, price code, model, rate and name.
 ///
 /// # Errors
 /// [`RatingError`]: the account cannot be billed until somebody mends what it names.
-pub fn rate(header: Header, sums: Vec<Sum>) -> Result<Draft, RatingError> {
+pub fn rate(header: Header, sums: Vec<Sum>, held: Vec<Held>) -> Result<Draft, RatingError> {
     let currency = Currency::parse(&header.currency)
         .map_err(|_| RatingError::UnknownCurrency(header.currency.clone()))?;
-    if header.zone.parse::<Tz>().is_err() {
+    let Ok(zone) = header.zone.parse::<Tz>() else {
         return Err(RatingError::UnknownZone(header.zone));
+    };
+    let mut lines = Vec::with_capacity(sums.len() + held.len());
+    for sum in sums {
+        lines.push(used(sum, currency)?);
     }
-    let mut lines = sums
-        .into_iter()
-        .map(|sum| line(sum, currency))
-        .collect::<Result<Vec<_>, _>>()?;
+    let span = Span::new(&header, zone);
+    for one in &held {
+        lines.extend(held::line(one, &span, currency)?);
+    }
     lines.sort_by(|a, b| order(a).cmp(&order(b)));
     let subtotal = lines
         .iter()
@@ -101,76 +116,89 @@ pub fn rate(header: Header, sums: Vec<Sum>) -> Result<Draft, RatingError> {
 fn order(line: &Line) -> impl Ord + '_ {
     (
         line.usage_month,
-        &line.price_code,
-        &line.model,
+        &line.terms.code,
+        &line.terms.model,
         line.unit_price,
-        line.price,
+        line.served.as_ref().map(|served| &served.says),
+        line.terms.price,
     )
 }
 
-fn line(sum: Sum, currency: Currency) -> Result<Line, RatingError> {
-    if sum.currency != currency.code() {
-        let (price, found) = (sum.price_code, sum.currency);
-        return Err(RatingError::CurrencyMismatch {
-            price,
-            found,
-            expected: currency,
-        });
-    }
-    let quantity = decimal(&sum.quantity, &sum)?;
-    let rate = sum
-        .unit_price
-        .as_deref()
-        .map(|rate| decimal(rate, &sum))
-        .transpose()?;
-    let exact = exact(&sum, quantity, rate)?;
-    let amount = Money::round(exact, currency).map_err(|err| lost(&sum, err))?;
+/// The line of a sum of usage.
+fn used(sum: Sum, currency: Currency) -> Result<Line, RatingError> {
+    let terms = &sum.terms;
+    same_currency(terms, currency)?;
+    let quantity = decimal(&sum.quantity, terms)?;
+    let unit_price = unit_price(terms)?;
+    let exact = match (terms.model.as_str(), unit_price) {
+        ("per_unit", Some(rate)) => {
+            exact_mul(rate, quantity).map_err(|err| lost(terms, product(&sum.quantity, rate), err))
+        }
+        ("per_unit", None) => Err(RatingError::NoRate(terms.code.clone())),
+        ("pass_through", _) => decimal(&sum.amount, terms),
+        _ => Err(unknown(terms)),
+    }?;
+    let amount = Money::round(exact, currency)
+        .map_err(|err| lost(terms, calculation(&sum, unit_price), err))?;
     Ok(Line {
-        price: sum.price,
-        price_code: sum.price_code,
-        description: sum.description,
-        model: sum.model,
-        unit: sum.unit,
-        unit_price: rate,
+        unit_price,
+        served: None,
         usage_month: sum.usage_month,
         quantity,
         exact,
         amount,
         usage_events: sum.events,
         usage_digest: sum.digest,
+        terms: sum.terms,
     })
 }
 
-fn exact(sum: &Sum, quantity: Decimal, rate: Option<Decimal>) -> Result<Decimal, RatingError> {
-    match sum.model.as_str() {
-        "per_unit" => {
-            let rate = rate.ok_or_else(|| RatingError::NoRate(sum.price_code.clone()))?;
-            exact_mul(rate, quantity).map_err(|err| lost(sum, err))
-        }
-        "pass_through" => decimal(&sum.amount, sum),
-        unknown => {
-            let (price, model) = (sum.price_code.clone(), unknown.to_owned());
-            Err(RatingError::UnknownModel { price, model })
-        }
+fn same_currency(terms: &Terms, expected: Currency) -> Result<(), RatingError> {
+    if terms.currency == expected.code() {
+        return Ok(());
+    }
+    Err(RatingError::CurrencyMismatch {
+        price: terms.code.clone(),
+        found: terms.currency.clone(),
+        expected,
+    })
+}
+
+fn unit_price(terms: &Terms) -> Result<Option<Decimal>, RatingError> {
+    let rate = terms.unit_price.as_deref();
+    rate.map(|rate| decimal(rate, terms)).transpose()
+}
+
+fn unknown(terms: &Terms) -> RatingError {
+    RatingError::UnknownModel {
+        price: terms.code.clone(),
+        model: terms.model.clone(),
     }
 }
 
-fn lost(sum: &Sum, source: MoneyError) -> RatingError {
-    let calculation = match &sum.unit_price {
-        Some(rate) => format!("{} × {rate}", sum.quantity),
+fn calculation(sum: &Sum, rate: Option<Decimal>) -> String {
+    match rate {
+        Some(rate) => product(&sum.quantity, rate),
         None => format!("the sum {}", sum.amount),
-    };
+    }
+}
+
+fn product(quantity: impl Display, rate: Decimal) -> String {
+    format!("{quantity} × {rate}")
+}
+
+fn lost(terms: &Terms, calculation: String, source: MoneyError) -> RatingError {
     RatingError::Line {
-        price: sum.price_code.clone(),
+        price: terms.code.clone(),
         calculation,
         source,
     }
 }
 
-fn decimal(value: &str, sum: &Sum) -> Result<Decimal, RatingError> {
+fn decimal(value: &str, terms: &Terms) -> Result<Decimal, RatingError> {
     let number = Decimal::from_str_exact(value).map(|number| number.normalize());
     number.map_err(|_| RatingError::TooPrecise {
-        price: sum.price_code.clone(),
+        price: terms.code.clone(),
         value: value.to_owned(),
     })
 }

@@ -1,5 +1,6 @@
 //! A chunk: some hundred accounts closed in one transaction.
 
+mod charges;
 pub(super) mod store;
 
 use std::ops::AddAssign;
@@ -7,10 +8,12 @@ use std::ops::AddAssign;
 use chrono::{DateTime, Utc};
 use outbox::{CommitError, Locked, UnitOfWork};
 
+use self::charges::Charges;
 use self::store::{Obligation, PeriodKey, Periods};
 use super::Run;
 use crate::ids::AccountId;
-use crate::invoice::{self, Draft, FinalizeError};
+use crate::invoice::{self, Draft, FinalizeError, Header, Held};
+use crate::period::{self, Ended};
 
 /// What closing a chunk came to. Periods that another closer holds are in none of the counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,6 +51,8 @@ struct Sorted {
     empty: Vec<PeriodKey>,
     failed: Vec<PeriodKey>,
     reasons: Vec<String>,
+    /// After which another period is to be billed.
+    goes_on: Vec<Ended>,
 }
 
 /// Closes the open periods of some accounts, at most a few hundred, that nobody else holds.
@@ -70,11 +75,11 @@ pub async fn close_chunk(
         return Ok(ChunkClosed::default());
     }
     let locked: Periods = obligations.iter().map(Obligation::key).collect();
-    let mut sums = store::sums(tx, &locked).await?;
+    let mut charges = charges::read(tx, &locked).await?;
     let mut sorted = Sorted::default();
     for obligation in obligations {
-        let sums = sums.remove(&obligation.key());
-        sorted.push(obligation, sums);
+        let charges = charges.remove(&obligation.key());
+        sorted.push(obligation, charges);
     }
     let closed = sorted.counts();
     sorted.settle(tx, run).await?;
@@ -102,20 +107,52 @@ pub(super) async fn except(
 }
 
 impl Obligation {
+    /// What ends here although a subscription goes on, unless a later period is there already.
+    fn next(&self, charges: &Charges) -> Option<Ended> {
+        let Header {
+            account,
+            period_seq: seq,
+            month,
+            end_at,
+            ..
+        } = self.header;
+        let goes_on = |held: &Held| held.end_at.is_none_or(|end| end > end_at);
+        if !self.is_last || !charges.held.iter().any(goes_on) {
+            return None;
+        }
+        // An account whose zone cannot be read is an exception unless its period has another.
+        let zone = self.zone.parse().or_else(|_| self.header.zone.parse()).ok()?;
+        Some(Ended {
+            account,
+            seq,
+            month,
+            end_at,
+            zone,
+        })
+    }
+
     fn key(&self) -> PeriodKey {
         (self.header.account, self.header.period_seq)
     }
 }
 
 impl Sorted {
-    fn push(&mut self, obligation: Obligation, sums: Option<Vec<invoice::Sum>>) {
+    fn push(&mut self, obligation: Obligation, charges: Option<Charges>) {
         let key = obligation.key();
-        let Some(sums) = sums else {
+        let Some(charges) = charges else {
             self.empty.push(key);
             return;
         };
-        match invoice::rate(obligation.header, sums) {
-            Ok(draft) => self.drafts.push((obligation.locked, draft)),
+        let next = obligation.next(&charges);
+        match invoice::rate(obligation.header, charges.sums, charges.held) {
+            Ok(draft) => {
+                self.goes_on.extend(next);
+                if draft.lines.is_empty() {
+                    self.empty.push(key);
+                } else {
+                    self.drafts.push((obligation.locked, draft));
+                }
+            }
             Err(error) => {
                 self.failed.push(key);
                 self.reasons.push(error.to_string());
@@ -135,6 +172,7 @@ impl Sorted {
                 store::settle(tx, run.id, state, &periods).await?;
             }
         }
+        period::open_next(tx, &self.goes_on).await?;
         let failed: Periods = self.failed.iter().copied().collect();
         if failed.is_empty() {
             return Ok(());

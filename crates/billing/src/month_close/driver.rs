@@ -220,7 +220,7 @@ async fn wait_for_others(
     let mut tx = outbox.begin(options.origin.clone()).await?;
     let first = store::accounts_after(&mut tx, scope, None, 1).await?;
     if let Some(account) = first.first() {
-        chunk::store::wait_for(&mut tx, scope.month, *account).await?;
+        chunk::store::wait_for(&mut tx, *account).await?;
     }
     tx.rollback().await?;
     Ok(!first.is_empty())

@@ -177,10 +177,15 @@ pub(super) async fn next_month(
             where state = 'open' and end_at <= $1 and not exists (
                 select from billing.close_exception
                 where close_exception.account_id = period.account_id and period_seq = seq
-            ) and exists (
+            ) and (exists (
                 select from billing.usage_sum
                 where usage_sum.account_id = period.account_id and period_seq = seq
-            )
+            ) or exists (
+                select from billing.subscription
+                where subscription.account_id = period.account_id
+                    and subscription.start_at < period.end_at
+                    and (subscription.end_at is null or subscription.end_at > period.start_at)
+            ))
             order by month
             limit 1
         ), (
@@ -189,10 +194,15 @@ pub(super) async fn next_month(
             where state = 'open' and end_at <= $1 and exists (
                 select from billing.close_exception
                 where close_exception.account_id = period.account_id and period_seq = seq
-            ) and exists (
+            ) and (exists (
                 select from billing.usage_sum
                 where usage_sum.account_id = period.account_id and period_seq = seq
-            )
+            ) or exists (
+                select from billing.subscription
+                where subscription.account_id = period.account_id
+                    and subscription.start_at < period.end_at
+                    and (subscription.end_at is null or subscription.end_at > period.start_at)
+            ))
             order by month
             limit 1
         ))

@@ -1,6 +1,7 @@
 //! The statements of payment methods.
 
 use chrono::{DateTime, Utc};
+use outbox::copy::{Rows, Target};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -28,31 +29,38 @@ pub(super) async fn standing(
     .await
 }
 
+const METHODS: Target = Target {
+    table: "billing.payment_method",
+    columns: &[
+        "payment_method_id",
+        "account_id",
+        "gateway",
+        "token",
+        "brand",
+        "last_four",
+        "added_at",
+        "announced_by",
+    ],
+};
+
 pub(super) async fn insert(
     tx: &mut PgConnection,
-    id: PaymentMethodId,
-    new: &NewPaymentMethod,
-    (event, now): (Uuid, DateTime<Utc>),
+    methods: impl IntoIterator<Item = (PaymentMethodId, &NewPaymentMethod, Uuid)>,
+    now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "
-        -- payment_method: add
-        insert into billing.payment_method (
-            payment_method_id, account_id, gateway, token, brand, last_four, added_at, announced_by
-        )
-        values ($1, $2, $3, $4, $5, $6, $7, $8)
-        ",
-        Uuid::from(id),
-        Uuid::from(new.account),
-        new.gateway,
-        new.token,
-        new.brand,
-        new.last_four,
-        now,
-        event,
-    )
-    .execute(tx)
-    .await?;
+    let mut rows = Rows::new(METHODS);
+    for (id, new, event) in methods {
+        rows.row()
+            .put(Uuid::from(id))
+            .put(Uuid::from(new.account))
+            .put(&new.gateway)
+            .put(&new.token)
+            .put(&new.brand)
+            .put(&new.last_four)
+            .put(now)
+            .put(event);
+    }
+    rows.send(tx).await?;
     Ok(())
 }
 

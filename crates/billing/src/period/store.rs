@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::NaiveDate;
+use outbox::copy::{Rows, Target};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -47,15 +48,16 @@ pub(super) async fn find_open(
         .collect())
 }
 
-/// Locks the accounts as a foreign key to them does, in order, and tells which of them exist.
-pub(super) async fn hold_accounts(
+/// Shares the lock of the accounts, in order, and tells which of them exist. FOR KEY SHARE keeps out
+/// whoever locks them FOR UPDATE, such as a close, and nobody else.
+pub(super) async fn share(
     connection: &mut PgConnection,
     ids: &BTreeSet<AccountId>,
 ) -> Result<BTreeSet<AccountId>, sqlx::Error> {
     let ids: Vec<Uuid> = ids.iter().copied().map(Uuid::from).collect();
     let standing = sqlx::query_scalar!(
         r#"
-        -- period: hold the accounts
+        -- period: share the accounts
         select account_id
         from billing.account
         where account_id = any($1)
@@ -67,36 +69,6 @@ pub(super) async fn hold_accounts(
     .fetch_all(connection)
     .await?;
     Ok(standing.into_iter().map(AccountId::from).collect())
-}
-
-/// Locks the periods FOR SHARE, in order, and tells which of them are open under the lock. They are
-/// found by their key alone, for the same reason as above.
-pub(super) async fn hold_open(
-    connection: &mut PgConnection,
-    periods: &BTreeSet<(AccountId, i32)>,
-) -> Result<BTreeSet<(AccountId, i32)>, sqlx::Error> {
-    let (ids, seqs): (Vec<Uuid>, Vec<i32>) = periods
-        .iter()
-        .map(|(account_id, seq)| (Uuid::from(*account_id), *seq))
-        .unzip();
-    let rows = sqlx::query!(
-        r#"
-        -- period: hold while usage is added
-        select period.account_id, period.seq, period.state = 'open' as "is_open!"
-        from billing.period
-        join unnest($1::uuid[], $2::int[]) as found (account_id, seq)
-            on found.account_id = period.account_id
-            and found.seq = period.seq
-        order by period.account_id, period.seq
-        for share of period
-        "#,
-        &ids,
-        &seqs,
-    )
-    .fetch_all(connection)
-    .await?;
-    let open = rows.into_iter().filter(|row| row.is_open);
-    Ok(open.map(|row| (row.account_id.into(), row.seq)).collect())
 }
 
 /// Keeps others from creating periods of these accounts.
@@ -167,41 +139,27 @@ pub(super) async fn read_last(
     Ok(())
 }
 
+const PERIODS: Target = Target {
+    table: "billing.period",
+    columns: &["account_id", "seq", "month", "start_at", "end_at", "prev_end_at", "zone"],
+};
+
 pub(super) async fn insert(
     connection: &mut PgConnection,
     periods: &[Period],
 ) -> Result<(), sqlx::Error> {
-    let ids: Vec<Uuid> = periods
-        .iter()
-        .map(|period| period.account_id.into())
-        .collect();
-    let seqs: Vec<i32> = periods.iter().map(|period| period.seq).collect();
-    let months: Vec<NaiveDate> = periods.iter().map(|period| period.month).collect();
-    let starts: Vec<DateTime<Utc>> = periods.iter().map(|period| period.start_at).collect();
-    let ends: Vec<DateTime<Utc>> = periods.iter().map(|period| period.end_at).collect();
-    let before: Vec<Option<DateTime<Utc>>> =
-        periods.iter().map(|period| period.prev_end_at).collect();
-    let zones: Vec<&str> = periods.iter().map(|period| period.zone.name()).collect();
-    sqlx::query!(
-        r#"
-        -- period: create
-        insert into billing.period (account_id, seq, month, start_at, end_at, prev_end_at, zone)
-        select account_id, seq, month, start_at, end_at, prev_end_at, zone
-        from unnest(
-            $1::uuid[], $2::int[], $3::date[], $4::timestamptz[], $5::timestamptz[],
-            $6::timestamptz[], $7::text[]
-        ) as new (account_id, seq, month, start_at, end_at, prev_end_at, zone)
-        "#,
-        &ids,
-        &seqs,
-        &months,
-        &starts,
-        &ends,
-        &before as &[Option<DateTime<Utc>>],
-        &zones as &[&str],
-    )
-    .execute(connection)
-    .await?;
+    let mut rows = Rows::new(PERIODS);
+    for period in periods {
+        rows.row()
+            .put(Uuid::from(period.account_id))
+            .put(period.seq)
+            .put(period.month)
+            .put(period.start_at)
+            .put(period.end_at)
+            .put(period.prev_end_at)
+            .put(period.zone.name());
+    }
+    rows.send(connection).await?;
     Ok(())
 }
 

@@ -20,30 +20,36 @@ pub(super) async fn find(
     let rows = sqlx::query!(
         r#"
         -- price: find by keys
-        select price_id, price.code, price.currency, price.unit_price, unit, description
-        from unnest($1::text[], $2::text[], $3::text[], $4::numeric[])
-            as wanted (code, model, currency, unit_price)
+        select price_id, price.code, price.model, price.currency, price.unit_price,
+            price.monthly_price, price.cap_hours, unit, description
+        from unnest($1::text[], $2::text[], $3::text[], $4::numeric[], $5::numeric[], $6::int[])
+            as wanted (code, model, currency, unit_price, monthly_price, cap_hours)
         join billing.price
             on price.code = wanted.code
             and price.model = wanted.model
             and price.currency = wanted.currency
             and price.unit_price is not distinct from wanted.unit_price
+            and price.monthly_price is not distinct from wanted.monthly_price
+            and price.cap_hours is not distinct from wanted.cap_hours
         "#,
         &columns.code as &[&str],
         &columns.model as &[&str],
         &columns.currency as &[&str],
         &columns.unit_price as &[Option<Decimal>],
+        &columns.monthly_price as &[Option<Decimal>],
+        &columns.cap_hours as &[Option<i32>],
     )
     .fetch_all(connection)
     .await?;
     rows.into_iter()
         .map(|row| {
             let currency = Currency::parse(&row.currency);
+            let cap = row.monthly_price.zip(row.cap_hours);
             Ok(Price {
                 price_id: PriceId::from(row.price_id),
                 key: PriceKey {
                     code: row.code,
-                    model: model(row.unit_price),
+                    model: model(&row.model, row.unit_price, cap),
                     currency: currency.map_err(|err| sqlx::Error::Decode(Box::new(err)))?,
                 },
                 unit: row.unit,
@@ -53,11 +59,18 @@ pub(super) async fn find(
         .collect()
 }
 
-/// The table ties the rate to the model.
-fn model(unit_price: Option<Decimal>) -> Model {
-    unit_price.map_or(Model::PassThrough, |unit_price| Model::PerUnit {
-        unit_price,
-    })
+/// The table ties rate and cap to the model.
+fn model(name: &str, unit_price: Option<Decimal>, cap: Option<(Decimal, i32)>) -> Model {
+    match (name, unit_price, cap) {
+        (_, Some(unit_price), Some((monthly_price, cap_hours))) => Model::HourlyCapped {
+            unit_price,
+            monthly_price,
+            cap_hours: u16::try_from(cap_hours).unwrap_or(u16::MAX),
+        },
+        ("flat", Some(unit_price), None) => Model::Flat { unit_price },
+        (_, Some(unit_price), None) => Model::PerUnit { unit_price },
+        (_, None, _) => Model::PassThrough,
+    }
 }
 
 /// Inserts those that nobody else has inserted; tells which.
@@ -84,16 +97,17 @@ pub(super) async fn insert(
         r#"
         -- price: create
         insert into billing.price (
-            price_id, code, model, currency, unit_price, unit, description, announced_by,
-            created_at
+            price_id, code, model, currency, unit_price, monthly_price, cap_hours, unit,
+            description, announced_by, created_at
         )
-        select
-            price_id, code, model, currency, unit_price, unit, description, announced_by, $9
+        select price_id, code, model, currency, unit_price, monthly_price, cap_hours, unit,
+            description, announced_by, $11
         from unnest(
-            $1::uuid[], $2::text[], $3::text[], $4::text[], $5::numeric[], $6::text[], $7::text[],
-            $8::uuid[]
+            $1::uuid[], $2::text[], $3::text[], $4::text[], $5::numeric[], $6::numeric[],
+            $7::int[], $8::text[], $9::text[], $10::uuid[]
         ) with ordinality as wanted (
-            price_id, code, model, currency, unit_price, unit, description, announced_by, nth
+            price_id, code, model, currency, unit_price, monthly_price, cap_hours, unit,
+            description, announced_by, nth
         )
         order by nth
         on conflict on constraint price_stands_once do nothing
@@ -104,6 +118,8 @@ pub(super) async fn insert(
         &keys.model as &[&str],
         &keys.currency as &[&str],
         &keys.unit_price as &[Option<Decimal>],
+        &keys.monthly_price as &[Option<Decimal>],
+        &keys.cap_hours as &[Option<i32>],
         &units as &[&str],
         &descriptions as &[&str],
         &announced_by,
@@ -120,6 +136,8 @@ struct KeyColumns<'a> {
     model: Vec<&'static str>,
     currency: Vec<&'static str>,
     unit_price: Vec<Option<Decimal>>,
+    monthly_price: Vec<Option<Decimal>>,
+    cap_hours: Vec<Option<i32>>,
 }
 
 impl<'a> KeyColumns<'a> {
@@ -130,6 +148,9 @@ impl<'a> KeyColumns<'a> {
             columns.model.push(key.model.name());
             columns.currency.push(key.currency.code());
             columns.unit_price.push(key.model.unit_price());
+            let (monthly_price, cap_hours) = key.model.cap().unzip();
+            columns.monthly_price.push(monthly_price);
+            columns.cap_hours.push(cap_hours.map(i32::from));
         }
         columns
     }

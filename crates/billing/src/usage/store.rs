@@ -1,11 +1,16 @@
 //! SQL of usage.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, NaiveDate, Utc};
+use outbox::copy::{Rows, Target};
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{UsageEvent, UsageKey};
+use crate::ids::{AccountId, PriceId};
+use crate::money::exact_add;
 
 /// The bodies of those events that are recorded.
 pub(super) async fn body_hashes<'a>(
@@ -107,6 +112,101 @@ pub(super) async fn add(
         .into_iter()
         .map(|row| key(row.source, row.event_id))
         .collect())
+}
+
+const EVENTS: Target = Target {
+    table: "billing.usage_event",
+    columns: &[
+        "source",
+        "event_id",
+        "body_hash",
+        "account_id",
+        "price_id",
+        "usage_month",
+        "period_seq",
+        "quantity",
+        "amount",
+        "used_at",
+    ],
+};
+
+/// Adds events that nobody has added to first periods, and sums them.
+pub(super) async fn copy(
+    connection: &mut PgConnection,
+    events: &[UsageEvent],
+) -> Result<(), sqlx::Error> {
+    let mut rows = Rows::new(EVENTS);
+    for event in events {
+        rows.row()
+            .put(&event.key.source)
+            .put(&event.key.event_id)
+            .put(&event.body_hash[..])
+            .put(Uuid::from(event.account_id))
+            .put(Uuid::from(event.price_id))
+            .put(event.usage_month)
+            .put(FIRST_SEQ)
+            .put(event.quantity.normalize())
+            .put(event.amount.normalize())
+            .put(event.used_at);
+    }
+    rows.send(connection).await?;
+    let mut sums = Rows::new(SUMS);
+    for ((account, price, month), sum) in summed(events)? {
+        sums.row()
+            .put(Uuid::from(account))
+            .put(FIRST_SEQ)
+            .put(Uuid::from(price))
+            .put(month)
+            .put(sum.quantity)
+            .put(sum.amount)
+            .put(sum.events)
+            .put(sum.digest);
+    }
+    sums.send(connection).await?;
+    Ok(())
+}
+
+/// The number of an account's first period.
+const FIRST_SEQ: i32 = 0;
+
+const SUMS: Target = Target {
+    table: "billing.usage_sum",
+    columns: &[
+        "account_id",
+        "period_seq",
+        "price_id",
+        "usage_month",
+        "quantity",
+        "amount",
+        "events",
+        "digest",
+    ],
+};
+
+#[derive(Default)]
+struct Summed {
+    quantity: Decimal,
+    amount: Decimal,
+    events: i64,
+    digest: i64,
+}
+
+/// What the statement of [`add`] sums, summed here.
+fn summed(
+    events: &[UsageEvent],
+) -> Result<BTreeMap<(AccountId, PriceId, NaiveDate), Summed>, sqlx::Error> {
+    let mut sums: BTreeMap<_, Summed> = BTreeMap::new();
+    let add = |a, b| exact_add(a, b).map_err(|err| sqlx::Error::Encode(Box::new(err)));
+    for event in events {
+        let key = (event.account_id, event.price_id, event.usage_month);
+        let sum = sums.entry(key).or_default();
+        sum.quantity = add(sum.quantity, event.quantity)?;
+        sum.amount = add(sum.amount, event.amount)?;
+        sum.events += 1;
+        let (head, _) = event.body_hash.split_first_chunk().expect("a hash has 32 bytes");
+        sum.digest ^= i64::from_be_bytes(*head);
+    }
+    Ok(sums)
 }
 
 #[derive(Default)]

@@ -8,26 +8,20 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::ids::{AccountId, RunId};
-use crate::invoice::{Header, Sum};
+use crate::invoice::Header;
 use crate::month_close::Run;
 
-/// Waits until nobody holds an account's open periods.
+/// Waits until nobody holds an account.
 pub(in crate::month_close) async fn wait_for(
     tx: &mut PgConnection,
-    month: NaiveDate,
     account: AccountId,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "
         -- month_close: wait for another closer
-        select seq
-        from billing.account
-        join billing.period using (account_id)
-        where account_id = $1 and month = $2 and state = 'open'
-        for update of account, period
+        select account_id from billing.account where account_id = $1 for update
         ",
         Uuid::from(account),
-        month,
     )
     .fetch_all(tx)
     .await?;
@@ -52,48 +46,99 @@ pub(super) async fn go_by_index(tx: &mut PgConnection) -> Result<(), sqlx::Error
 pub(super) struct Obligation {
     pub(super) locked: Locked,
     pub(super) header: Header,
+    /// The account's zone of now; the period's is frozen.
+    pub(super) zone: String,
+    /// Whether no period of the account follows yet.
+    pub(super) is_last: bool,
 }
 
-/// Locks accounts and their open periods, in the order of accounts; what another transaction holds
-/// is left out.
+/// Locks accounts in their order, and reads their open periods; what another transaction holds is
+/// left out. Nobody adds to a period or closes it without the lock of its account: whoever records
+/// usage shares it. The periods are read by a statement of their own, which sees what the last
+/// holder of the lock committed.
 pub(super) async fn lock_open(
     tx: &mut UnitOfWork,
     month: NaiveDate,
     now: DateTime<Utc>,
     accounts: &[AccountId],
 ) -> Result<Vec<Obligation>, sqlx::Error> {
-    let accounts: Vec<Uuid> = accounts.iter().map(|account| (*account).into()).collect();
+    let accounts = lock_accounts(tx, accounts).await?;
+    let ids: Vec<Uuid> = accounts.keys().copied().collect();
     let rows = sqlx::query!(
-        "
-        -- month_close: lock a chunk
-        select account.account_id, external_id, name, currency, period.zone, seq, start_at, end_at
+        r#"
+        -- month_close: open periods of a chunk
+        select account_id, zone, seq, start_at, end_at, not exists (
+                select from billing.period as next
+                where next.account_id = period.account_id and next.seq = period.seq + 1
+            ) as "is_last!"
         from billing.period
-        join billing.account using (account_id)
         where account_id = any ($1) and month = $2 and state = 'open' and end_at <= $3
         order by account_id, seq
-        for update of account, period skip locked
-        ",
-        &accounts,
+        "#,
+        &ids,
         month,
         now,
     )
     .fetch_all(&mut **tx)
     .await?;
-    let obligations = rows.into_iter().map(|row| Obligation {
-        locked: tx.locked(row.account_id),
-        header: Header {
-            account: row.account_id.into(),
-            external_id: row.external_id,
-            customer_name: row.name,
-            currency: row.currency,
-            zone: row.zone,
-            period_seq: row.seq,
-            month,
-            start_at: row.start_at,
-            end_at: row.end_at,
-        },
+    let obligations = rows.into_iter().filter_map(|row| {
+        let account = accounts.get(&row.account_id)?;
+        Some(Obligation {
+            locked: tx.locked(row.account_id),
+            zone: account.zone.clone(),
+            is_last: row.is_last,
+            header: Header {
+                account: row.account_id.into(),
+                external_id: account.external_id.clone(),
+                customer_name: account.name.clone(),
+                currency: account.currency.clone(),
+                zone: row.zone,
+                period_seq: row.seq,
+                month,
+                start_at: row.start_at,
+                end_at: row.end_at,
+            },
+        })
     });
     Ok(obligations.collect())
+}
+
+/// What an invoice freezes of its account.
+struct Customer {
+    external_id: String,
+    name: String,
+    currency: String,
+    zone: String,
+}
+
+async fn lock_accounts(
+    tx: &mut UnitOfWork,
+    accounts: &[AccountId],
+) -> Result<HashMap<Uuid, Customer>, sqlx::Error> {
+    let accounts: Vec<Uuid> = accounts.iter().map(|account| (*account).into()).collect();
+    let rows = sqlx::query!(
+        "
+        -- month_close: lock the accounts of a chunk
+        select account_id, external_id, name, currency, zone
+        from billing.account
+        where account_id = any ($1)
+        order by account_id
+        for update skip locked
+        ",
+        &accounts,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    let customers = rows.into_iter().map(|row| {
+        let customer = Customer {
+            external_id: row.external_id,
+            name: row.name,
+            currency: row.currency,
+            zone: row.zone,
+        };
+        (row.account_id, customer)
+    });
+    Ok(customers.collect())
 }
 
 /// Which period: account and sequence number.
@@ -102,8 +147,8 @@ pub(super) type PeriodKey = (AccountId, i32);
 /// Period keys as columns, for `unnest`.
 #[derive(Default)]
 pub(super) struct Periods {
-    account_id: Vec<Uuid>,
-    seq: Vec<i32>,
+    pub(super) account_id: Vec<Uuid>,
+    pub(super) seq: Vec<i32>,
 }
 
 impl FromIterator<PeriodKey> for Periods {
@@ -120,50 +165,6 @@ impl Periods {
     pub(super) fn is_empty(&self) -> bool {
         self.seq.is_empty()
     }
-}
-
-/// The sums of locked periods, final because whoever adds to them shares the period's lock.
-pub(super) async fn sums(
-    tx: &mut PgConnection,
-    periods: &Periods,
-) -> Result<HashMap<PeriodKey, Vec<Sum>>, sqlx::Error> {
-    let rows = sqlx::query!(
-        r#"
-        -- month_close: read the sums of a chunk
-        select usage_sum.account_id, usage_sum.period_seq, price_id, code, description, model,
-            currency, trim_scale(unit_price)::text as unit_price, unit, usage_month,
-            trim_scale(quantity)::text as "quantity!", trim_scale(amount)::text as "amount!",
-            events, digest
-        from unnest($1::uuid[], $2::int[]) as locked (account_id, seq)
-        join billing.usage_sum
-            on usage_sum.account_id = locked.account_id and usage_sum.period_seq = locked.seq
-        join billing.price using (price_id)
-        "#,
-        &periods.account_id,
-        &periods.seq,
-    )
-    .fetch_all(tx)
-    .await?;
-    let mut sums: HashMap<PeriodKey, Vec<Sum>> = HashMap::with_capacity(periods.seq.len());
-    for row in rows {
-        sums.entry((row.account_id.into(), row.period_seq))
-            .or_default()
-            .push(Sum {
-                price: row.price_id.into(),
-                price_code: row.code,
-                description: row.description,
-                model: row.model,
-                currency: row.currency,
-                unit_price: row.unit_price,
-                unit: row.unit,
-                usage_month: row.usage_month,
-                quantity: row.quantity,
-                amount: row.amount,
-                events: row.events,
-                digest: row.digest,
-            });
-    }
-    Ok(sums)
 }
 
 /// Moves locked periods on; an exception that was noted of one is over.
