@@ -1,7 +1,7 @@
 -- L4: each invoice is posted once, its total between the right books, and a zero total never
 select invoice_id, number, total_minor, transfers
 from (
-    select invoice_id, number, total_minor, count(transfer_id) as transfers,
+    select invoice_id, number, total_minor, count(source_id) as transfers,
         bool_and(
             amount_minor = abs(total_minor)
             and transfer.currency = invoice.currency

@@ -1,5 +1,5 @@
 -- L6: no transfer without its source
-select transfer_id, source_kind, source_id, amount_minor
+select source_kind, source_id, amount_minor
 from billing.transfer
 where not case source_kind
     when 'invoice' then exists (select from billing.invoice where invoice_id = source_id)

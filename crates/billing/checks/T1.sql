@@ -1,7 +1,7 @@
 -- T1: an account's periods follow one another without a gap, a month each
 select account_id, seq, month, start_at, end_at, expected_seq, expected_start
 from (
-    select account_id, seq, month, start_at, end_at, prev_end_at,
+    select account_id, seq, month, start_at, end_at,
         row_number() over periods - 1 as expected_seq,
         lag(end_at) over periods as expected_start,
         lag(month) over periods as month_before
@@ -10,5 +10,4 @@ from (
 ) as chain
 where seq <> expected_seq or start_at is null or end_at is null or start_at >= end_at
     or start_at <> coalesce(expected_start, start_at)
-    or prev_end_at is distinct from expected_start
     or month <> coalesce(month_before + interval '1 month', month)

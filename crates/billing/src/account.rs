@@ -327,8 +327,7 @@ async fn insert(
     if missing.is_empty() {
         return Ok(Vec::new());
     }
-    let mut announced: Vec<(Account, NewEvent)> =
-        missing
+    let mut announced: Vec<(Account, NewEvent)> = missing
         .values()
         .map(|new| announce(AccountId::new(), new, None))
         .collect();
@@ -342,11 +341,7 @@ async fn insert(
     Ok(accounts.collect())
 }
 
-fn announce(
-    account_id: AccountId,
-    new: &NewAccount,
-    email: Option<String>,
-) -> (Account, NewEvent) {
+fn announce(account_id: AccountId, new: &NewAccount, email: Option<String>) -> (Account, NewEvent) {
     let account = Account {
         account_id,
         external_id: new.external_id.clone(),

@@ -71,8 +71,6 @@ id! {
     RunId "run"
     /// Something that an account has, such as a plan or a server.
     SubscriptionId "sub"
-    /// A movement of money in the ledger.
-    TransferId "trf"
 }
 
 /// An invoice's number as people read it: `INV-000001`.

@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use outbox::UnitOfWork;
 use uuid::Uuid;
 
-use crate::ids::{AccountId, TransferId};
+use crate::ids::AccountId;
 use crate::money::Money;
 
 /// A book of the ledger.
@@ -107,7 +107,7 @@ pub async fn post_all(
     let mut rows = store::Rows::default();
     for transfer in transfers {
         check(transfer)?;
-        rows.push(transfer, TransferId::new());
+        rows.push(transfer);
     }
     if transfers.is_empty() {
         Ok(0)

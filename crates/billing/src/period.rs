@@ -161,7 +161,6 @@ impl Ended {
             month,
             start_at: self.end_at,
             end_at: start_of(month_after(month), self.zone),
-            prev_end_at: Some(self.end_at),
             zone: self.zone,
         }
     }
@@ -175,7 +174,6 @@ struct Period {
     month: NaiveDate,
     start_at: DateTime<Utc>,
     end_at: DateTime<Utc>,
-    prev_end_at: Option<DateTime<Utc>>,
     zone: Tz,
 }
 
@@ -221,14 +219,13 @@ impl Chain {
     /// the account's zone has changed since.
     fn next(&self, first: NaiveDate) -> Period {
         let month = self.last.map_or(first, |last| month_after(last.month));
-        let prev_end_at = self.last.map(|last| last.end_at);
+        let start_at = self.last.map(|last| last.end_at);
         Period {
             account_id: self.account_id,
             seq: self.last.map_or(0, |last| last.seq + 1),
             month,
-            start_at: prev_end_at.unwrap_or_else(|| start_of(month, self.zone)),
+            start_at: start_at.unwrap_or_else(|| start_of(month, self.zone)),
             end_at: start_of(month_after(month), self.zone),
-            prev_end_at,
             zone: self.zone,
         }
     }

@@ -212,7 +212,8 @@ async fn must_be_priced(
     let fitting: HashMap<(AccountId, PriceId), bool> = store::fitting_prices(tx, new).await?;
     for new in new {
         let is_hourly = fitting.get(&(new.account, new.price));
-        let is_hourly = is_hourly.ok_or_else(|| SubscriptionError::Price(new.external_id.clone()))?;
+        let is_hourly =
+            is_hourly.ok_or_else(|| SubscriptionError::Price(new.external_id.clone()))?;
         if *is_hourly && new.quantity != Decimal::ONE {
             let name = new.external_id.clone();
             return Err(SubscriptionError::Quantity(new.quantity, name));

@@ -85,7 +85,10 @@ pub async fn open_all(
         subscriptions.extend(opening.subscriptions);
         used.extend(opening.usage);
     }
-    let zones: Vec<_> = accounts.iter().map(|(id, new, _)| (*id, new.zone)).collect();
+    let zones: Vec<_> = accounts
+        .iter()
+        .map(|(id, new, _)| (*id, new.zone))
+        .collect();
     let locks = account::open_all(tx, accounts, now).await?;
     period::open_first(tx, zones.into_iter(), month).await?;
     let methods = methods.into_iter().map(|new| (locks[&new.account], new));
@@ -102,5 +105,6 @@ pub async fn open_all(
 
 fn external_ids(openings: &[Opening]) -> HashSet<&str> {
     let ids = openings.iter();
-    ids.map(|opening| opening.account.external_id.as_str()).collect()
+    ids.map(|opening| opening.account.external_id.as_str())
+        .collect()
 }

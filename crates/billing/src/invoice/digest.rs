@@ -77,7 +77,11 @@ fn write_line(text: &mut String, n: u32, line: &Line) -> std::fmt::Result {
     )?;
     if let Some(served) = &line.served {
         let (from, until) = (micros(served.from), micros(served.until));
-        write!(text, "|{}|{from}|{until}", uuid::Uuid::from(served.subscription))?;
+        write!(
+            text,
+            "|{}|{from}|{until}",
+            uuid::Uuid::from(served.subscription)
+        )?;
         if let Some((monthly, hours)) = served.cap {
             write!(text, "|{monthly}|{hours}")?;
         }

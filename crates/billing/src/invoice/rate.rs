@@ -44,8 +44,8 @@ pub enum RatingError {
         /// Its model.
         model: String,
     },
-    /// A price per unit that does not say how much.
-    #[error("price {0} is per unit and has no rate: give it one")]
+    /// A price that does not say how much.
+    #[error("price {0} has no rate: give it one")]
     NoRate(String),
     /// An hourly price without its cap.
     #[error("price {0} is by the hour and lacks its monthly price: give it one")]

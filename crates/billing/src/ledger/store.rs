@@ -5,12 +5,10 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::NewTransfer;
-use crate::ids::TransferId;
 
 /// Transfers as columns, for `unnest`.
 #[derive(Default)]
 pub(super) struct Rows {
-    transfer_id: Vec<Uuid>,
     source_kind: Vec<String>,
     source_id: Vec<Uuid>,
     debit: Vec<String>,
@@ -21,8 +19,7 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    pub(super) fn push(&mut self, transfer: &NewTransfer, id: TransferId) {
-        self.transfer_id.push(id.into());
+    pub(super) fn push(&mut self, transfer: &NewTransfer) {
         self.source_kind.push(transfer.source_kind.to_owned());
         self.source_id.push(transfer.source_id);
         self.debit.push(transfer.debit.name().to_owned());
@@ -46,16 +43,16 @@ pub(super) async fn post(
         -- ledger: post transfers, move balances
         with posted as (
             insert into billing.transfer (
-                transfer_id, source_kind, source_id, debit, credit, account_id, currency,
+                source_kind, source_id, debit, credit, account_id, currency,
                 amount_minor, at
             )
-            select transfer_id, source_kind, source_id, debit, credit, account_id, currency,
-                amount_minor, $9::timestamptz
+            select source_kind, source_id, debit, credit, account_id, currency,
+                amount_minor, $8::timestamptz
             from unnest(
-                $1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::uuid[],
-                $7::text[], $8::bigint[]
+                $1::text[], $2::uuid[], $3::text[], $4::text[], $5::uuid[], $6::text[],
+                $7::bigint[]
             ) as new (
-                transfer_id, source_kind, source_id, debit, credit, account_id, currency,
+                source_kind, source_id, debit, credit, account_id, currency,
                 amount_minor
             )
             on conflict (source_kind, source_id) do nothing
@@ -86,7 +83,6 @@ pub(super) async fn post(
         )
         select count(*) as "posted!" from posted
         "#,
-        &rows.transfer_id,
         &rows.source_kind,
         &rows.source_id,
         &rows.debit,

@@ -121,7 +121,11 @@ impl Obligation {
             return None;
         }
         // An account whose zone cannot be read is an exception unless its period has another.
-        let zone = self.zone.parse().or_else(|_| self.header.zone.parse()).ok()?;
+        let zone = self
+            .zone
+            .parse()
+            .or_else(|_| self.header.zone.parse())
+            .ok()?;
         Some(Ended {
             account,
             seq,

@@ -108,10 +108,10 @@ pub(super) async fn read_last(
     let rows = sqlx::query!(
         r#"
         -- period: read the last of each account
-        select last.account_id, seq, month, start_at, end_at, prev_end_at, zone
+        select last.account_id, seq, month, start_at, end_at, zone
         from unnest($1::uuid[]) as wanted (account_id)
         cross join lateral (
-            select account_id, seq, month, start_at, end_at, prev_end_at, zone
+            select account_id, seq, month, start_at, end_at, zone
             from billing.period
             where account_id = wanted.account_id
             order by seq desc
@@ -129,7 +129,6 @@ pub(super) async fn read_last(
             month: row.month,
             start_at: row.start_at,
             end_at: row.end_at,
-            prev_end_at: row.prev_end_at,
             zone: row.zone.parse().map_err(unreadable)?,
         };
         chains
@@ -141,7 +140,7 @@ pub(super) async fn read_last(
 
 const PERIODS: Target = Target {
     table: "billing.period",
-    columns: &["account_id", "seq", "month", "start_at", "end_at", "prev_end_at", "zone"],
+    columns: &["account_id", "seq", "month", "start_at", "end_at", "zone"],
 };
 
 pub(super) async fn insert(
@@ -156,7 +155,6 @@ pub(super) async fn insert(
             .put(period.month)
             .put(period.start_at)
             .put(period.end_at)
-            .put(period.prev_end_at)
             .put(period.zone.name());
     }
     rows.send(connection).await?;

@@ -79,7 +79,6 @@ fn the_first_period_is_the_month_of_the_first_usage() {
     assert_eq!(months(&new), ["0 2024-09-01"]);
     assert_eq!(new[0].start_at, instant("2024-08-31T22:00:00Z"));
     assert_eq!(new[0].end_at, instant("2024-09-30T22:00:00Z"));
-    assert_eq!(new[0].prev_end_at, None);
 }
 
 #[test]
@@ -100,7 +99,7 @@ fn later_usage_adds_the_months_between() {
         ]
     );
     for pair in new.windows(2) {
-        assert_eq!(Some(pair[0].end_at), pair[1].prev_end_at);
+        assert_eq!(pair[0].end_at, pair[1].start_at);
         assert_eq!(pair[0].end_at, pair[1].start_at);
     }
 }

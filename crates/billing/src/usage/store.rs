@@ -203,7 +203,10 @@ fn summed(
         sum.quantity = add(sum.quantity, event.quantity)?;
         sum.amount = add(sum.amount, event.amount)?;
         sum.events += 1;
-        let (head, _) = event.body_hash.split_first_chunk().expect("a hash has 32 bytes");
+        let (head, _) = event
+            .body_hash
+            .split_first_chunk()
+            .expect("a hash has 32 bytes");
         sum.digest ^= i64::from_be_bytes(*head);
     }
     Ok(sums)

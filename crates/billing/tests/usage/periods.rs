@@ -19,7 +19,7 @@ async fn months_are_created_as_they_are_used_and_tile() {
     let seqs: Vec<i32> = joined.unwrap().into_values().collect();
     assert_eq!(seqs, [0, 2]);
     let periods =
-        "select seq, month, prev_end_at is not distinct from lag(end_at) over (order by seq)
+        "select seq, month, start_at = coalesce(lag(end_at) over (order by seq), start_at)
         from billing.period order by seq";
     assert_eq!(
         world.rows(periods).await,

@@ -59,7 +59,9 @@ pub(super) fn line(
     same_currency(terms, currency)?;
     let part = Part {
         from: held.start_at.max(header.start_at),
-        until: held.end_at.map_or(header.end_at, |end| end.min(header.end_at)),
+        until: held
+            .end_at
+            .map_or(header.end_at, |end| end.min(header.end_at)),
     };
     let rate = unit_price(terms)?.ok_or_else(|| RatingError::NoRate(terms.code.clone()))?;
     let priced = match terms.model.as_str() {

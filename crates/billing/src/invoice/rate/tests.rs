@@ -1,10 +1,14 @@
 //! The rating rule, by example and by property.
 
+use std::sync::Arc;
+
 use chrono::NaiveDate;
 use proptest::prelude::*;
 
 use super::*;
 use crate::ids::{AccountId, PriceId};
+
+mod held;
 
 fn month(n: u32) -> NaiveDate {
     NaiveDate::from_ymd_opt(2024, n, 1).unwrap()
@@ -26,14 +30,19 @@ fn header(currency: &str) -> Header {
 
 /// Usage of a month at a price per unit.
 fn per_unit(quantity: &str, rate: &str) -> Sum {
-    Sum {
+    let terms = Terms {
         price: PriceId::new(),
-        price_code: "vm".to_owned(),
+        code: "vm".to_owned(),
         description: "Small machine".to_owned(),
         model: "per_unit".to_owned(),
         currency: "USD".to_owned(),
-        unit_price: Some(rate.to_owned()),
         unit: "h".to_owned(),
+        unit_price: Some(rate.to_owned()),
+        monthly_price: None,
+        cap_hours: None,
+    };
+    Sum {
+        terms: Arc::new(terms),
         usage_month: month(9),
         quantity: quantity.to_owned(),
         amount: "0".to_owned(),
@@ -43,30 +52,36 @@ fn per_unit(quantity: &str, rate: &str) -> Sum {
 }
 
 fn pass_through(amount: &str) -> Sum {
-    let (unit_price, model) = (None, "pass_through".to_owned());
+    let sum = priced(per_unit("1", "0"), |terms| {
+        terms.model = "pass_through".to_owned();
+        terms.unit_price = None;
+    });
     Sum {
-        model,
-        unit_price,
         amount: amount.to_owned(),
-        ..per_unit("1", "0")
-    }
-}
-
-fn in_currency(code: &str, sum: Sum) -> Sum {
-    Sum {
-        currency: code.to_owned(),
         ..sum
     }
 }
 
+/// The same usage at a price that says something else.
+fn priced(mut sum: Sum, change: impl FnOnce(&mut Terms)) -> Sum {
+    change(Arc::make_mut(&mut sum.terms));
+    sum
+}
+
+fn in_currency(code: &str, sum: Sum) -> Sum {
+    priced(sum, |terms| terms.currency = code.to_owned())
+}
+
 fn minor(code: &str, sum: Sum) -> i64 {
-    let draft = rate(header(code), vec![in_currency(code, sum)]).unwrap();
+    let draft = rate(header(code), vec![in_currency(code, sum)], vec![]).unwrap();
     assert_eq!(draft.total, draft.lines[0].amount);
     draft.total.minor()
 }
 
 fn refused(sum: Sum) -> String {
-    rate(header("USD"), vec![sum]).unwrap_err().to_string()
+    rate(header("USD"), vec![sum], vec![])
+        .unwrap_err()
+        .to_string()
 }
 
 #[test]
@@ -115,7 +130,7 @@ fn rounded_lines_are_added_and_not_the_sum_rounded() {
         pass_through("0.004"),
     ];
 
-    let draft = rate(header("USD"), sums).unwrap();
+    let draft = rate(header("USD"), sums, vec![]).unwrap();
 
     assert_eq!(draft.subtotal.minor(), 2);
     assert_eq!(draft.lines.len(), 3, "a line of zero is a line");
@@ -124,14 +139,12 @@ fn rounded_lines_are_added_and_not_the_sum_rounded() {
 #[test]
 fn lines_stand_in_one_order_whatever_the_tables_answer() {
     let coded = |code: &str, month| Sum {
-        price_code: code.to_owned(),
         usage_month: month,
-        ..per_unit("1", "0.1")
+        ..priced(per_unit("1", "0.1"), |terms| terms.code = code.to_owned())
     };
-    let dear = Sum {
-        unit_price: Some("0.2".to_owned()),
-        ..coded("a", month(9))
-    };
+    let dear = priced(coded("a", month(9)), |terms| {
+        terms.unit_price = Some("0.2".to_owned());
+    });
     let sums = [
         coded("b", month(9)),
         dear,
@@ -139,10 +152,10 @@ fn lines_stand_in_one_order_whatever_the_tables_answer() {
         coded("a", month(9)),
     ];
     let shown = |sums: Vec<Sum>| -> Vec<_> {
-        let lines = rate(header("USD"), sums).unwrap().lines;
+        let lines = rate(header("USD"), sums, vec![]).unwrap().lines;
         lines
             .into_iter()
-            .map(|line| (line.price_code, line.amount.minor()))
+            .map(|line| (line.terms.code.clone(), line.amount.minor()))
             .collect()
     };
 
@@ -158,31 +171,11 @@ fn lines_stand_in_one_order_whatever_the_tables_answer() {
 }
 
 #[test]
-fn a_line_explains_its_multiplication() {
-    let sums = vec![per_unit("744.50", "0.00744"), pass_through("12.345")];
-
-    let lines = rate(header("USD"), sums).unwrap().lines;
-
-    let explained: Vec<_> = lines.iter().map(Line::explain).collect();
-    assert_eq!(
-        explained,
-        [
-            "2 charges, in sum 12.345 USD → 12.35 USD",
-            "744.5 h × 0.00744 USD = 5.53908 → 5.54 USD"
-        ]
-    );
-}
-
-#[test]
 fn what_cannot_be_rated_says_what_to_mend() {
-    let no_rate = Sum {
-        unit_price: None,
-        ..per_unit("1", "0")
-    };
-    let unknown = Sum {
-        model: "tiered".to_owned(),
-        ..per_unit("1", "0")
-    };
+    let no_rate = priced(per_unit("1", "0"), |terms| terms.unit_price = None);
+    let unknown = priced(per_unit("1", "0"), |terms| {
+        terms.model = "tiered".to_owned()
+    });
     let zoned = Header {
         zone: "Mars/Olympus".to_owned(),
         ..header("USD")
@@ -193,10 +186,7 @@ fn what_cannot_be_rated_says_what_to_mend() {
             "price vm is in EUR and the account is billed in USD: \
              rate this usage with a price in USD",
         ),
-        (
-            refused(no_rate),
-            "price vm is per unit and has no rate: give it one",
-        ),
+        (refused(no_rate), "price vm has no rate: give it one"),
         (
             refused(unknown),
             "price vm has the unknown model \"tiered\": correct the price or upgrade",
@@ -222,11 +212,11 @@ fn what_cannot_be_rated_says_what_to_mend() {
              minor units: correct the usage or the rate",
         ),
         (
-            rate(header("XXX"), vec![]).unwrap_err().to_string(),
+            rate(header("XXX"), vec![], vec![]).unwrap_err().to_string(),
             "\"XXX\" is not a currency of ISO 4217: correct the account's currency",
         ),
         (
-            rate(zoned, vec![]).unwrap_err().to_string(),
+            rate(zoned, vec![], vec![]).unwrap_err().to_string(),
             "\"Mars/Olympus\" is not a time zone of the IANA database: correct the account's zone",
         ),
     ] {
@@ -238,7 +228,7 @@ fn what_cannot_be_rated_says_what_to_mend() {
 fn a_total_beyond_63_bits_is_refused() {
     let large = || pass_through("92233720368547758.07");
 
-    let refused = rate(header("USD"), vec![large(), large()]);
+    let refused = rate(header("USD"), vec![large(), large()], vec![]);
 
     assert_eq!(refused, Err(RatingError::Total(MoneyError::Overflow)));
 }

@@ -15,8 +15,7 @@ pub(super) const PLANTS: &[Plant] = &[
     (
         &["L3", "L4"],
         "an invoice posted twice",
-        "insert into billing.transfer select (jsonb_populate_record(transfer, jsonb_build_object(
-            'transfer_id', gen_random_uuid()))).* from billing.transfer
+        "insert into billing.transfer select transfer.* from billing.transfer
         where source_kind = 'invoice'",
     ),
     (
