@@ -147,6 +147,11 @@ impl Sorted {
             self.empty.push(key);
             return;
         };
+        if let Some(price) = charges.missing {
+            self.failed.push(key);
+            self.reasons.push(format!("there is no price {price}: restore it"));
+            return;
+        }
         let next = obligation.next(&charges);
         match invoice::rate(obligation.header, charges.sums, charges.held) {
             Ok(draft) => {

@@ -14,6 +14,8 @@ use crate::invoice::{Held, Sum, Terms};
 pub(super) struct Charges {
     pub(super) sums: Vec<Sum>,
     pub(super) held: Vec<Held>,
+    /// A price that is named and does not exist: no foreign key keeps that from happening.
+    pub(super) missing: Option<Uuid>,
 }
 
 /// The charges of locked periods, final because whoever adds to them needs the account's lock.
@@ -30,8 +32,13 @@ pub(super) async fn read(
     let mut charges: HashMap<PeriodKey, Charges> = HashMap::with_capacity(periods.seq.len());
     for row in sums {
         let of = charges.entry((row.account_id.into(), row.period_seq));
-        of.or_default().sums.push(Sum {
-            terms: terms_of(&terms, row.price_id)?,
+        let of = of.or_default();
+        let Some(terms) = terms.get(&row.price_id).cloned() else {
+            of.missing = Some(row.price_id);
+            continue;
+        };
+        of.sums.push(Sum {
+            terms,
             usage_month: row.usage_month,
             quantity: row.quantity,
             amount: row.amount,
@@ -41,8 +48,13 @@ pub(super) async fn read(
     }
     for row in held {
         let of = charges.entry((row.account_id.into(), row.period_seq));
-        of.or_default().held.push(Held {
-            terms: terms_of(&terms, row.price_id)?,
+        let of = of.or_default();
+        let Some(terms) = terms.get(&row.price_id).cloned() else {
+            of.missing = Some(row.price_id);
+            continue;
+        };
+        of.held.push(Held {
+            terms,
             subscription: row.subscription_id.into(),
             name: row.external_id,
             quantity: row.quantity,
@@ -51,11 +63,6 @@ pub(super) async fn read(
         });
     }
     Ok(charges)
-}
-
-/// The price was read in the same snapshot or an older one, and is never deleted.
-fn terms_of(terms: &HashMap<Uuid, Arc<Terms>>, price: Uuid) -> Result<Arc<Terms>, sqlx::Error> {
-    terms.get(&price).cloned().ok_or(sqlx::Error::RowNotFound)
 }
 
 struct SumRow {
