@@ -15,6 +15,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool, PgTransaction};
 use uuid::Uuid;
 
+use crate::copy::Rows;
 use crate::event::{Lane, NewEvent, part_of};
 use crate::timer::{self, NewTimer};
 use crate::wake::Waker;
@@ -123,7 +124,7 @@ impl Outbox {
         let tx = begin(&self.pool, statement).await?;
         let unit = UNITS.fetch_add(1, Ordering::Relaxed);
         Ok(UnitOfWork {
-            tx,
+            tx: Some(tx),
             origin,
             pending: Vec::new(),
             timers: Vec::new(),
@@ -166,7 +167,8 @@ impl Locked {
 /// It derefs to the connection: `sqlx::query!(…).execute(&mut **tx)`. Dropped, it rolls back.
 #[derive(Debug)]
 pub struct UnitOfWork {
-    tx: PgTransaction<'static>,
+    /// Away while rows are copied.
+    tx: Option<PgTransaction<'static>>,
     origin: Origin,
     pending: Vec<(Uuid, NewEvent)>,
     timers: Vec<NewTimer>,
@@ -233,7 +235,7 @@ impl UnitOfWork {
         if self.timers.len() < planned {
             return Ok(true);
         }
-        timer::cancel(&mut self.tx, event_id).await
+        timer::cancel(self, event_id).await
     }
 
     fn key_of(&self, locked: Locked) -> Uuid {
@@ -251,7 +253,7 @@ impl UnitOfWork {
     /// overlooked, or when a change was not announced.
     pub async fn commit(mut self) -> Result<u64, CommitError> {
         let appended = self.flush().await?;
-        self.tx.commit().await?;
+        self.take_tx().commit().await?;
         if appended > 0 {
             self.waker.wake_relays();
         }
@@ -262,8 +264,37 @@ impl UnitOfWork {
     ///
     /// # Errors
     /// When the connection is lost; the server rolls back all the same.
-    pub async fn rollback(self) -> Result<(), sqlx::Error> {
-        self.tx.rollback().await
+    pub async fn rollback(mut self) -> Result<(), sqlx::Error> {
+        self.take_tx().rollback().await
+    }
+
+    /// Writes rows by COPY, on a task of its own: a COPY that is dropped half way leaves the
+    /// connection of sqlx 0.9 an answer behind, and the pool hands it on. Here the task goes on,
+    /// and its result is dropped, which rolls back.
+    ///
+    /// # Errors
+    /// The database's; a value that has no binary form.
+    ///
+    /// # Panics
+    /// When a row lacks values, or has too many.
+    pub async fn copy(&mut self, rows: Rows) -> Result<u64, sqlx::Error> {
+        rows.must_be_whole();
+        if rows.is_empty() {
+            return Ok(0);
+        }
+        let mut tx = self.take_tx();
+        let copying = tokio::spawn(async move {
+            let written = rows.send(&mut tx).await;
+            (tx, written)
+        });
+        let ended = copying.await;
+        let (tx, written) = ended.map_err(|err| sqlx::Error::Io(std::io::Error::other(err)))?;
+        self.tx = Some(tx);
+        written
+    }
+
+    fn take_tx(&mut self) -> PgTransaction<'static> {
+        self.tx.take().expect(AWAY)
     }
 
     /// Even with nothing to write one statement is sent: it fails in an aborted transaction, where
@@ -271,30 +302,35 @@ impl UnitOfWork {
     async fn flush(&mut self) -> Result<u64, sqlx::Error> {
         let timers = std::mem::take(&mut self.timers);
         if !timers.is_empty() {
-            timer::plan(&mut self.tx, timers, &self.origin).await?;
+            let origin = self.origin.clone();
+            timer::plan(self, timers, &origin).await?;
         }
         if self.pending.is_empty() {
             sqlx::query!("-- outbox: prove that the transaction is alive\nselect 1 as alive")
-                .fetch_one(&mut *self.tx)
+                .fetch_one(&mut **self)
                 .await?;
             return Ok(0);
         }
         let events = std::mem::take(&mut self.pending);
         let rows = Columns::of(events);
-        rows.insert(&mut self.tx, &self.origin).await
+        let origin = self.origin.clone();
+        rows.insert(self, &origin).await
     }
 }
+
+/// What is wrong with a unit of work without its transaction.
+const AWAY: &str = "a unit of work is dropped when a copy into it was cancelled";
 
 impl Deref for UnitOfWork {
     type Target = PgConnection;
     fn deref(&self) -> &PgConnection {
-        &self.tx
+        self.tx.as_ref().expect(AWAY)
     }
 }
 
 impl DerefMut for UnitOfWork {
     fn deref_mut(&mut self) -> &mut PgConnection {
-        &mut self.tx
+        self.tx.as_mut().expect(AWAY)
     }
 }
 

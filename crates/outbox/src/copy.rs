@@ -24,7 +24,7 @@ pub struct Target {
     pub columns: &'static [&'static str],
 }
 
-/// Rows on their way into a table.
+/// Rows on their way into a table, by [`crate::UnitOfWork::copy`].
 #[derive(Debug)]
 pub struct Rows {
     target: Target,
@@ -106,7 +106,8 @@ impl Rows {
         }
     }
 
-    fn must_be_whole(&self) {
+    /// Panics when the last row lacks values, or has too many.
+    pub(crate) fn must_be_whole(&self) {
         let wanted = usize::try_from(self.rows).map(|rows| rows * self.target.columns.len());
         assert_eq!(
             Ok(self.values),
@@ -116,20 +117,18 @@ impl Rows {
         );
     }
 
-    /// Writes the rows; answers how many. Without rows nothing is sent.
+    /// Writes the rows; answers how many. Only when it was awaited to its end is the connection of
+    /// further use: one that is shared wants [`crate::UnitOfWork::copy`].
     ///
     /// # Errors
     /// The database's; a value that has no binary form.
     ///
     /// # Panics
-    /// When the last row lacks values.
+    /// When a row lacks values, or has too many.
     pub async fn send(mut self, connection: &mut PgConnection) -> Result<u64, sqlx::Error> {
         self.must_be_whole();
         if let Some(why) = self.failed {
             return Err(sqlx::Error::Encode(why.into()));
-        }
-        if self.rows == 0 {
-            return Ok(0);
         }
         self.bytes.extend_from_slice(&END);
         let Target { table, columns } = self.target;

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use outbox::NewEvent;
+use outbox::UnitOfWork;
 use outbox::copy::{Rows, Target};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -151,7 +152,7 @@ const ACCOUNTS: Target = Target {
 
 /// Inserts accounts of which none exists.
 pub(super) async fn copy(
-    connection: &mut PgConnection,
+    tx: &mut UnitOfWork,
     accounts: &[(Account, NewEvent)],
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
@@ -167,7 +168,7 @@ pub(super) async fn copy(
             .put(now)
             .put(event.event_id);
     }
-    rows.send(connection).await?;
+    tx.copy(rows).await?;
     Ok(())
 }
 

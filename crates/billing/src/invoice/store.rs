@@ -1,5 +1,6 @@
 //! The statements of invoices: one per table for a whole chunk.
 
+use outbox::UnitOfWork;
 use outbox::copy::{Rows, Target};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -62,15 +63,12 @@ const INVOICES: Target = Target {
     ],
 };
 
-pub(super) async fn insert(
-    tx: &mut PgConnection,
-    invoices: &[Numbered],
-) -> Result<(), sqlx::Error> {
+pub(super) async fn insert(tx: &mut UnitOfWork, invoices: &[Numbered]) -> Result<(), sqlx::Error> {
     let mut rows = Rows::new(INVOICES);
     for invoice in invoices {
         put_invoice(rows.row(), invoice);
     }
-    rows.send(tx).await?;
+    tx.copy(rows).await?;
     Ok(())
 }
 
@@ -132,7 +130,7 @@ const LINES: Target = Target {
 };
 
 pub(super) async fn insert_lines(
-    tx: &mut PgConnection,
+    tx: &mut UnitOfWork,
     drafts: impl Iterator<Item = (InvoiceId, &Draft)>,
 ) -> Result<(), sqlx::Error> {
     let mut rows = Rows::new(LINES);
@@ -142,7 +140,7 @@ pub(super) async fn insert_lines(
             put_line(&mut rows, line);
         }
     }
-    rows.send(tx).await?;
+    tx.copy(rows).await?;
     Ok(())
 }
 

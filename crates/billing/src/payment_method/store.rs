@@ -1,6 +1,7 @@
 //! The statements of payment methods.
 
 use chrono::{DateTime, Utc};
+use outbox::UnitOfWork;
 use outbox::copy::{Rows, Target};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -44,7 +45,7 @@ const METHODS: Target = Target {
 };
 
 pub(super) async fn insert(
-    tx: &mut PgConnection,
+    tx: &mut UnitOfWork,
     methods: impl IntoIterator<Item = (PaymentMethodId, &NewPaymentMethod, Uuid)>,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
@@ -60,7 +61,7 @@ pub(super) async fn insert(
             .put(now)
             .put(event);
     }
-    rows.send(tx).await?;
+    tx.copy(rows).await?;
     Ok(())
 }
 

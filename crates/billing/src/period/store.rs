@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
+use outbox::UnitOfWork;
 use outbox::copy::{Rows, Target};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -143,10 +144,7 @@ const PERIODS: Target = Target {
     columns: &["account_id", "seq", "month", "start_at", "end_at", "zone"],
 };
 
-pub(super) async fn insert(
-    connection: &mut PgConnection,
-    periods: &[Period],
-) -> Result<(), sqlx::Error> {
+pub(super) async fn insert(tx: &mut UnitOfWork, periods: &[Period]) -> Result<(), sqlx::Error> {
     let mut rows = Rows::new(PERIODS);
     for period in periods {
         rows.row()
@@ -157,7 +155,7 @@ pub(super) async fn insert(
             .put(period.end_at)
             .put(period.zone.name());
     }
-    rows.send(connection).await?;
+    tx.copy(rows).await?;
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
+use outbox::UnitOfWork;
 use outbox::copy::{Rows, Target};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -98,7 +99,7 @@ const SUBSCRIPTIONS: Target = Target {
 };
 
 pub(super) async fn insert(
-    tx: &mut PgConnection,
+    tx: &mut UnitOfWork,
     started: impl Iterator<Item = &Started>,
 ) -> Result<(), sqlx::Error> {
     let mut rows = Rows::new(SUBSCRIPTIONS);
@@ -113,7 +114,7 @@ pub(super) async fn insert(
             .put(new.end_at)
             .put(event.event_id);
     }
-    rows.send(tx).await?;
+    tx.copy(rows).await?;
     Ok(())
 }
 

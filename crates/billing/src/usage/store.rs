@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
+use outbox::UnitOfWork;
 use outbox::copy::{Rows, Target};
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
@@ -131,10 +132,7 @@ const EVENTS: Target = Target {
 };
 
 /// Adds events that nobody has added to first periods, and sums them.
-pub(super) async fn copy(
-    connection: &mut PgConnection,
-    events: &[UsageEvent],
-) -> Result<(), sqlx::Error> {
+pub(super) async fn copy(tx: &mut UnitOfWork, events: &[UsageEvent]) -> Result<(), sqlx::Error> {
     let mut rows = Rows::new(EVENTS);
     for event in events {
         rows.row()
@@ -149,7 +147,7 @@ pub(super) async fn copy(
             .put(event.amount.normalize())
             .put(event.used_at);
     }
-    rows.send(connection).await?;
+    tx.copy(rows).await?;
     let mut sums = Rows::new(SUMS);
     for ((account, price, month), sum) in summed(events)? {
         sums.row()
@@ -162,7 +160,7 @@ pub(super) async fn copy(
             .put(sum.events)
             .put(sum.digest);
     }
-    sums.send(connection).await?;
+    tx.copy(sums).await?;
     Ok(())
 }
 

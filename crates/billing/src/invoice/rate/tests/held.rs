@@ -398,7 +398,10 @@ fn parts_of_a_period_cost_what_the_field_makes_them() {
 
         let theirs = case.expected.amount.as_str();
         let is_half = |(id, amount, _): &&(&str, &str, &str)| *id == case.id && *amount == theirs;
-        let expected = HALVES.iter().find(is_half).map_or(theirs, |(.., ours)| ours);
+        let expected = HALVES
+            .iter()
+            .find(is_half)
+            .map_or(theirs, |(.., ours)| ours);
         assert_eq!(lines[0].amount.decimal(), expected, "{}", case.id);
         let Expected {
             billed_days,
