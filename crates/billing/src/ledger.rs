@@ -1,19 +1,20 @@
 //! The ledger: each movement of money is one transfer, which debits one book and credits another.
 //!
-//! A transfer cannot be unbalanced, and its source (kind and id) is unique, so posting twice moves
-//! nothing twice. Running balances are kept for customers' books alone: those of the house are
+//! A transfer cannot be unbalanced, and is known by its source (kind and id), so none is posted twice. Running balances are kept for customers' books alone: those of the house are
 //! summed when asked, because one row that every chunk of a close updates would serialise it.
 //!
 //! Owns `billing.transfer`, `billing.balance`.
 
 mod store;
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use outbox::UnitOfWork;
 use uuid::Uuid;
 
 use crate::ids::AccountId;
-use crate::money::Money;
+use crate::money::{Currency, Money};
 
 /// A book of the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,6 +56,15 @@ impl Book {
         }
     }
 
+    /// A balance is positive for what the book's name says: a debit adds to what a customer owes, a
+    /// credit to what is owed to a customer.
+    const fn sign(self) -> i64 {
+        match self {
+            Self::Receivable => 1,
+            _ => -1,
+        }
+    }
+
     const fn is_customers(self) -> bool {
         matches!(self, Self::Receivable | Self::CustomerCredit)
     }
@@ -86,6 +96,12 @@ pub enum PostError {
     /// The same book on both sides.
     #[error("a transfer from the book {0:?} to itself moves nothing")]
     OneBook(Book),
+    /// Its source was posted before, or twice in one call.
+    #[error("a transfer of the same source was posted before: nothing of this call is")]
+    Twice,
+    /// More than a balance can hold.
+    #[error("a balance would leave the range of 64 bits")]
+    Overflow,
     /// A customer's book without a customer.
     #[error("a transfer in a customer's book must name the account")]
     NoCustomer,
@@ -94,26 +110,49 @@ pub enum PostError {
     Database(#[from] sqlx::Error),
 }
 
-/// Posts transfers and moves the customers' balances with them, in the order of accounts. Answers
-/// how many were new: one whose source was posted before is left out, and so is its balance.
+/// Posts transfers and moves the customers' balances with them, in the order of accounts.
 ///
 /// # Errors
-/// [`PostError`].
+/// [`PostError`]; the unit of work is of no more use after one of the database.
 pub async fn post_all(
     tx: &mut UnitOfWork,
     transfers: &[NewTransfer],
     at: DateTime<Utc>,
-) -> Result<u64, PostError> {
-    let mut rows = store::Rows::default();
+) -> Result<(), PostError> {
+    transfers.iter().try_for_each(check)?;
+    let moves = moves(transfers)?;
+    store::post(tx, transfers, at).await.map_err(|err| {
+        let refused = err.as_database_error().and_then(|err| err.constraint());
+        match refused {
+            Some("transfer_posted_once") => PostError::Twice,
+            _ => PostError::Database(err),
+        }
+    })?;
+    store::move_balances(tx, &moves).await?;
+    Ok(())
+}
+
+/// A customer's book in one currency.
+type Account = (AccountId, Book, Currency);
+
+/// By how much each customer's book changes, by account: two who post never wait for each other in
+/// a circle.
+fn moves(transfers: &[NewTransfer]) -> Result<BTreeMap<Account, i64>, PostError> {
+    let mut moves = BTreeMap::new();
     for transfer in transfers {
-        check(transfer)?;
-        rows.push(transfer);
+        let minor = transfer.money.minor();
+        for (book, minor) in [(transfer.debit, minor), (transfer.credit, -minor)] {
+            let Some(account) = transfer.account.filter(|_| book.is_customers()) else {
+                continue;
+            };
+            let key = (account, book, transfer.money.currency());
+            let sum: &mut i64 = moves.entry(key).or_default();
+            let moved = minor.checked_mul(book.sign());
+            let moved = moved.and_then(|moved| sum.checked_add(moved));
+            *sum = moved.ok_or(PostError::Overflow)?;
+        }
     }
-    if transfers.is_empty() {
-        Ok(0)
-    } else {
-        Ok(store::post(tx, &rows, at).await?)
-    }
+    Ok(moves)
 }
 
 fn check(transfer: &NewTransfer) -> Result<(), PostError> {

@@ -1,98 +1,80 @@
 //! The ledger's statements.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use outbox::UnitOfWork;
+use outbox::copy::{Rows, Target};
 use uuid::Uuid;
 
-use super::NewTransfer;
+use super::{Account, NewTransfer};
 
-/// Transfers as columns, for `unnest`.
-#[derive(Default)]
-pub(super) struct Rows {
-    source_kind: Vec<String>,
-    source_id: Vec<Uuid>,
-    debit: Vec<String>,
-    credit: Vec<String>,
-    account_id: Vec<Option<Uuid>>,
-    currency: Vec<String>,
-    amount_minor: Vec<i64>,
-}
+const TRANSFERS: Target = Target {
+    table: "billing.transfer",
+    columns: &[
+        "source_kind",
+        "source_id",
+        "debit",
+        "credit",
+        "account_id",
+        "currency",
+        "amount_minor",
+        "at",
+    ],
+};
 
-impl Rows {
-    pub(super) fn push(&mut self, transfer: &NewTransfer) {
-        self.source_kind.push(transfer.source_kind.to_owned());
-        self.source_id.push(transfer.source_id);
-        self.debit.push(transfer.debit.name().to_owned());
-        self.credit.push(transfer.credit.name().to_owned());
-        self.account_id.push(transfer.account.map(Uuid::from));
-        self.currency
-            .push(transfer.money.currency().code().to_owned());
-        self.amount_minor.push(transfer.money.minor());
-    }
-}
-
-/// One statement, so that a balance moves by exactly the transfers that this insert made: a
-/// transfer that was there before is not in `posted`.
 pub(super) async fn post(
-    tx: &mut PgConnection,
-    rows: &Rows,
+    tx: &mut UnitOfWork,
+    transfers: &[NewTransfer],
     at: DateTime<Utc>,
-) -> Result<u64, sqlx::Error> {
-    let posted = sqlx::query_scalar!(
-        r#"
-        -- ledger: post transfers, move balances
-        with posted as (
-            insert into billing.transfer (
-                source_kind, source_id, debit, credit, account_id, currency,
-                amount_minor, at
-            )
-            select source_kind, source_id, debit, credit, account_id, currency,
-                amount_minor, $8::timestamptz
-            from unnest(
-                $1::text[], $2::uuid[], $3::text[], $4::text[], $5::uuid[], $6::text[],
-                $7::bigint[]
-            ) as new (
-                source_kind, source_id, debit, credit, account_id, currency,
-                amount_minor
-            )
-            on conflict (source_kind, source_id) do nothing
-            returning debit, credit, account_id, currency, amount_minor
-        ),
-        moved as (
-            select account_id, book, currency, sum(moves * sign)::bigint as amount_minor
-            from (
-                select account_id, debit as book, currency, amount_minor as moves,
-                    case debit when 'receivable' then 1 else -1 end as sign
-                from posted
-                where debit in ('receivable', 'customer_credit')
-                union all
-                select account_id, credit, currency, amount_minor,
-                    case credit when 'receivable' then -1 else 1 end
-                from posted
-                where credit in ('receivable', 'customer_credit')
-            ) as side
-            group by account_id, book, currency
-        ),
-        balanced as (
-            insert into billing.balance (account_id, book, currency, amount_minor)
-            select account_id, book, currency, amount_minor
-            from moved
-            order by account_id, book, currency
-            on conflict (account_id, book, currency)
-                do update set amount_minor = balance.amount_minor + excluded.amount_minor
-        )
-        select count(*) as "posted!" from posted
-        "#,
-        &rows.source_kind,
-        &rows.source_id,
-        &rows.debit,
-        &rows.credit,
-        &rows.account_id as &[Option<Uuid>],
-        &rows.currency,
-        &rows.amount_minor,
-        at,
+) -> Result<(), sqlx::Error> {
+    let mut rows = Rows::new(TRANSFERS);
+    for transfer in transfers {
+        rows.row()
+            .put(transfer.source_kind)
+            .put(transfer.source_id)
+            .put(transfer.debit.name())
+            .put(transfer.credit.name())
+            .put(transfer.account.map(Uuid::from))
+            .put(transfer.money.currency().code())
+            .put(transfer.money.minor())
+            .put(at);
+    }
+    tx.copy(rows).await?;
+    Ok(())
+}
+
+pub(super) async fn move_balances(
+    tx: &mut UnitOfWork,
+    moves: &BTreeMap<Account, i64>,
+) -> Result<(), sqlx::Error> {
+    let (mut accounts, mut books, mut currencies) = (Vec::new(), Vec::new(), Vec::new());
+    for (account, book, currency) in moves.keys() {
+        accounts.push(Uuid::from(*account));
+        books.push(book.name());
+        currencies.push(currency.code());
+    }
+    let minors: Vec<i64> = moves.values().copied().collect();
+    if minors.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "
+        -- ledger: move balances
+        insert into billing.balance (account_id, book, currency, amount_minor)
+        select account_id, book, currency, amount_minor
+        from unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[])
+            with ordinality as moved (account_id, book, currency, amount_minor, nth)
+        order by nth
+        on conflict (account_id, book, currency)
+            do update set amount_minor = balance.amount_minor + excluded.amount_minor
+        ",
+        &accounts,
+        &books as &[&str],
+        &currencies as &[&str],
+        &minors,
     )
-    .fetch_one(tx)
+    .execute(&mut **tx)
     .await?;
-    Ok(posted.unsigned_abs())
+    Ok(())
 }
