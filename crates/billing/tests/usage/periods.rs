@@ -1,10 +1,11 @@
 //! Which period usage joins, also when others create and close periods at the same time.
 
-use billing::ids::AccountId;
+use billing::ids::{AccountId, PriceId};
 use billing::period::{self, PeriodError};
 use billing::usage;
+use rust_decimal::Decimal;
 
-use super::world::{World, close_within, day, usage as usage_of, wanted};
+use super::world::{PATIENCE, World, close_within, day, usage as usage_of, wanted};
 
 #[tokio::test]
 async fn months_are_created_as_they_are_used_and_tile() {
@@ -107,43 +108,12 @@ async fn a_period_that_is_closed_while_usage_waits_for_it_is_not_joined() {
     assert_eq!(Vec::from_iter(joined.unwrap().into_values()), [1]);
 }
 
-#[tokio::test]
-async fn a_close_waits_for_the_usage_that_is_being_added() {
-    let world = World::new().await;
-    let (account, _) = world.customer().await;
-    let lock = "select 1 from billing.period for update nowait";
-    let mut tx = world.begin().await;
-    period::ensure_open(&mut tx, &wanted(account, &["2024-09-01"]))
-        .await
-        .unwrap();
-    tx.commit().await.unwrap();
+/// What a close begins with.
+const LOCK: &str = "select from billing.account order by account_id for update";
+const SUM: &str = "select quantity, events from billing.usage_sum";
 
-    let mut tx = world.begin().await;
-    period::ensure_open(&mut tx, &wanted(account, &["2024-09-01"]))
-        .await
-        .unwrap();
-    let refused = sqlx::raw_sql(lock)
-        .execute(&world.db.pool)
-        .await
-        .unwrap_err();
-    tx.commit().await.unwrap();
-
-    let code = refused
-        .as_database_error()
-        .unwrap()
-        .code()
-        .unwrap()
-        .into_owned();
-    assert_eq!(code, "55P03", "the lock is not available");
-    sqlx::raw_sql(lock).execute(&world.db.pool).await.unwrap();
-}
-
-/// The account of each open period together with the period, as the month close takes them.
-const LOCK_BOTH: &str = "select 1 from billing.account join billing.period using (account_id)
-    for update of account, period";
-
-#[tokio::test]
-async fn a_close_and_usage_do_not_wait_for_each_other_in_a_circle() {
+/// A customer with usage in an open September.
+async fn used() -> (World, (AccountId, PriceId)) {
     let world = World::new().await;
     let customer = world.customer().await;
     let mut tx = world.begin().await;
@@ -151,53 +121,81 @@ async fn a_close_and_usage_do_not_wait_for_each_other_in_a_circle() {
         .await
         .unwrap();
     tx.commit().await.unwrap();
-
-    let mut tx = world.begin().await;
-    period::ensure_open(&mut tx, &wanted(customer.0, &["2024-09-01"]))
-        .await
-        .unwrap();
-    let add = async {
-        world.somebody_waits().await;
-        usage::record(&mut tx, &[usage_of(customer, "b", "2024-09-01")])
-            .await
-            .unwrap();
-        tx.commit().await.unwrap();
-    };
-    let (closed, ()) = tokio::join!(sqlx::raw_sql(LOCK_BOTH).execute(&world.db.pool), add);
-
-    closed.unwrap();
+    (world, customer)
 }
 
-/// The control: usage that took the period's lock alone, and the account's with its rows.
+async fn sum_seen_by(close: &mut sqlx::PgConnection) -> (Decimal, i64) {
+    sqlx::query_as(SUM).fetch_one(close).await.unwrap()
+}
+
 #[tokio::test]
-async fn locks_in_another_order_are_a_deadlock() {
-    let world = World::new().await;
-    let (account, _) = world.customer().await;
+async fn a_close_waits_for_the_usage_that_is_being_added() {
+    let (world, customer) = used().await;
+
     let mut tx = world.begin().await;
-    period::ensure_open(&mut tx, &wanted(account, &["2024-09-01"]))
+    usage::record(&mut tx, &[usage_of(customer, "b", "2024-09-01")])
         .await
         .unwrap();
+    let commit = async {
+        world.somebody_waits().await;
+        tx.commit().await.unwrap();
+    };
+    let mut close = world.db.pool.begin().await.unwrap();
+    let (locked, ()) = tokio::join!(sqlx::raw_sql(LOCK).execute(&mut *close), commit);
+
+    locked.unwrap();
+    assert_eq!(sum_seen_by(&mut close).await, (4.into(), 2));
+}
+
+#[tokio::test]
+async fn a_sum_stands_still_while_its_account_is_closed() {
+    let (world, customer) = used().await;
+    let mut close = world.db.pool.begin().await.unwrap();
+    sqlx::raw_sql(LOCK).execute(&mut *close).await.unwrap();
+    let before = sum_seen_by(&mut close).await;
+
+    let mut tx = world.begin().await;
+    let late = [usage_of(customer, "b", "2024-09-01")];
+    let close = async {
+        world.somebody_waits().await;
+        assert_eq!(sum_seen_by(&mut close).await, before);
+        close_within(&mut close, "2024-09-01").await;
+        close.commit().await.unwrap();
+    };
+    let (recorded, ()) = tokio::join!(usage::record(&mut tx, &late), close);
+    recorded.unwrap();
     tx.commit().await.unwrap();
 
-    let mut tx = world.db.pool.begin().await.unwrap();
-    sqlx::raw_sql("select 1 from billing.period for share")
-        .execute(&mut *tx)
+    let sums = "select period_seq, events from billing.usage_sum order by 1";
+    assert_eq!(world.rows(sums).await, ["(0,1)", "(1,1)"]);
+}
+
+/// The control: a recorder that does not share the account's lock.
+#[tokio::test]
+async fn without_a_share_of_the_lock_a_sum_moves_under_the_close() {
+    let (world, _) = used().await;
+    let mut close = world.db.pool.begin().await.unwrap();
+    sqlx::raw_sql(LOCK).execute(&mut *close).await.unwrap();
+    let before = sum_seen_by(&mut close).await;
+
+    sqlx::query("update billing.usage_sum set quantity = quantity + 2, events = events + 1")
+        .execute(&world.db.pool)
         .await
         .unwrap();
-    let add = async {
-        world.somebody_waits().await;
-        let lock = sqlx::raw_sql("select 1 from billing.account for key share");
-        let locked = lock.execute(&mut *tx).await;
-        tx.rollback().await.unwrap();
-        locked
-    };
-    let (closed, added) = tokio::join!(sqlx::raw_sql(LOCK_BOTH).execute(&world.db.pool), add);
 
-    let refused = closed.err().or(added.err()).unwrap();
-    assert_eq!(
-        refused.as_database_error().unwrap().code().unwrap(),
-        "40P01"
-    );
+    assert_ne!(sum_seen_by(&mut close).await, before);
+}
+
+#[tokio::test]
+async fn recorders_of_one_account_do_not_wait_for_each_other() {
+    let (world, (account, _)) = used().await;
+    let (mut one, mut other) = (world.begin().await, world.begin().await);
+    let september = wanted(account, &["2024-09-01"]);
+
+    period::ensure_open(&mut one, &september).await.unwrap();
+    let joined = tokio::time::timeout(PATIENCE, period::ensure_open(&mut other, &september)).await;
+
+    assert_eq!(Vec::from_iter(joined.unwrap().unwrap().into_values()), [0]);
 }
 
 #[tokio::test]

@@ -113,7 +113,8 @@ impl World {
 
 pub(crate) async fn close_within(connection: &mut sqlx::PgConnection, month: &str) {
     let statements = format!(
-        "insert into billing.month_close (month, run_id, as_of, state, started_at)
+        "select from billing.account order by account_id for update;
+         insert into billing.month_close (month, run_id, as_of, state, started_at)
          values ('{month}', gen_random_uuid(), now(), 'running', now());
          update billing.period set state = 'billed', run_id = month_close.run_id
          from billing.month_close

@@ -26,7 +26,7 @@ pub(super) const PLANTS: &[Plant] = &[
     (
         &["L4"],
         "a zero total posted, in the house's books",
-        "insert into billing.transfer select gen_random_uuid(), 'invoice', invoice_id, 'cash',
+        "insert into billing.transfer select 'invoice', invoice_id, 'cash',
             'revenue', null, currency, 1, finalized_at
         from billing.invoice where total_minor = 0",
     ),
@@ -38,19 +38,19 @@ pub(super) const PLANTS: &[Plant] = &[
     (
         &["L6"],
         "a posting without its invoice",
-        "insert into billing.transfer values (gen_random_uuid(), 'invoice', gen_random_uuid(),
+        "insert into billing.transfer values ('invoice', gen_random_uuid(),
             'cash', 'revenue', null, 'USD', 5, now())",
     ),
     (
         &["L6"],
         "a posting of an unknown kind",
-        "insert into billing.transfer values (gen_random_uuid(), 'gift', gen_random_uuid(),
+        "insert into billing.transfer values ('gift', gen_random_uuid(),
             'cash', 'revenue', null, 'USD', 5, now())",
     ),
     (
         &["L6"],
         "a posting of a refund that there is not",
-        "insert into billing.transfer values (gen_random_uuid(), 'refund', gen_random_uuid(),
+        "insert into billing.transfer values ('refund', gen_random_uuid(),
             'allowance', 'cash', null, 'USD', 5, now())",
     ),
     (
