@@ -60,6 +60,18 @@ pub(crate) struct CloseArgs {
     /// Import this usage file first
     #[arg(long, value_name = "FILE")]
     pub(crate) usage: Option<PathBuf>,
+    /// Import this sample first. Without it, or a usage file, an empty database gets `focus`
+    #[arg(long, value_enum, conflicts_with = "usage")]
+    pub(crate) sample: Option<Sample>,
+    /// How many accounts the sample `cloud` has: 1000 unless given. More than before adds the rest
+    #[arg(long, value_name = "N", requires = "sample", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    pub(crate) accounts: Option<u64>,
+    /// From which the sample `cloud` is drawn, 1 unless given: the same seed, the same customers
+    #[arg(long, value_name = "S", requires = "sample")]
+    pub(crate) seed: Option<u64>,
+    /// Only import, and close nothing
+    #[arg(long, conflicts_with_all = ["dry_run", "no_workers", "as_of", "by_account"])]
+    pub(crate) import_only: bool,
     /// The file's format
     #[arg(long, value_enum, default_value_t = Format::Focus)]
     pub(crate) format: Format,
@@ -107,6 +119,16 @@ pub(crate) enum Command {
 pub(crate) enum Format {
     /// FinOps Open Cost and Usage Specification 1.0, CSV
     Focus,
+}
+
+/// The samples that come with the product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Sample {
+    /// Real usage of September 2024: 66 accounts
+    Focus,
+    /// Customers of a cloud host, made up from a seed, from January 2026 on. A later --period
+    /// records that month's usage of the same customers
+    Cloud,
 }
 
 /// What to do at a bad row.

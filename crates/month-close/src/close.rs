@@ -13,9 +13,10 @@ use outbox::{Mark, Origin, Since};
 
 use crate::args::Cli;
 use crate::checks::Books;
+use crate::import::Imported;
 use crate::progress::Stage;
 use crate::settle::{self, Rest};
-use crate::summary::{Summary, Times};
+use crate::summary::{self, Summary, Times};
 use crate::{BadInput, Verdict, checks, import, is_bad_input, report as report_file};
 
 /// `month-close`.
@@ -23,6 +24,9 @@ pub(crate) async fn run(site: &Site, cli: &Cli) -> Result<Verdict> {
     let began = Instant::now();
     eprintln!("database  {}", site.database());
     refuse_future(cli.close.as_of)?;
+    if cli.close.import_only {
+        return import_only(site, cli).await.map_err(advised);
+    }
     let mut summary = if cli.close.dry_run {
         dry(site, cli).await?
     } else {
@@ -46,14 +50,30 @@ fn advised(error: anyhow::Error) -> anyhow::Error {
     error.context(format!("the run stopped; {AGAIN}"))
 }
 
+async fn import_only(site: &Site, cli: &Cli) -> Result<Verdict> {
+    let Some(source) = import::source(site.outbox(), &cli.close).await? else {
+        let text = "nothing to import: name a file with --usage FILE, or a --sample";
+        return Err(BadInput(text.to_owned()).into());
+    };
+    let imported = import::run(site.outbox(), &source, &cli.close, &origin()).await?;
+    if cli.site.json {
+        println!("{}", summary::imported(&imported));
+    }
+    Ok(Verdict::Clean)
+}
+
 async fn close(site: &Site, cli: &Cli) -> Result<Summary> {
     let (pool, origin) = (site.pool(), origin());
     let mark = Mark::now(pool).await?;
     let mut times = Times::default();
-    if let Some(source) = import::source(site.outbox(), &cli.close).await? {
-        times.import = import::run(site.outbox(), &source, &cli.close, &origin).await?;
-    }
-    let month = which_month(site, cli.close.period).await?;
+    let source = import::source(site.outbox(), &cli.close).await?;
+    let imported = match &source {
+        Some(source) => import::run(site.outbox(), source, &cli.close, &origin).await?,
+        None => Imported::default(),
+    };
+    times.import = imported.took;
+    let asked = source.and_then(|source| source.month());
+    let month = which_month(site, asked.or(cli.close.period)).await?;
     refuse_early(cli.close.as_of, month)?;
     let (closed, was_closed, took) = generate(site, cli, month, origin).await?;
     times.generate = took;
@@ -67,6 +87,9 @@ async fn close(site: &Site, cli: &Cli) -> Result<Summary> {
     } else {
         None
     };
+    let began = Instant::now();
+    let checks = checks::all(pool, books).await?;
+    times.checks = began.elapsed();
     Ok(Summary {
         run: closed.run,
         figures,
@@ -76,7 +99,8 @@ async fn close(site: &Site, cli: &Cli) -> Result<Summary> {
         events: mark.since(pool).await?,
         rest,
         times,
-        checks: checks::all(pool, books).await?,
+        checks,
+        sampled: imported.sampled,
         documents: (!cli.close.no_workers).then(|| site.documents_dir()),
         mail: (!cli.close.no_workers)
             .then(|| where_mail_went(site))
@@ -100,7 +124,8 @@ async fn dry(site: &Site, cli: &Cli) -> Result<Summary> {
         import: began.elapsed(),
         ..Times::default()
     };
-    let month = match cli.close.period {
+    let asked = source.and_then(|source| source.month());
+    let month = match asked.or(cli.close.period) {
         Some(month) => month,
         None => month_close::next_month_in(&mut tx, now)
             .await?
@@ -129,6 +154,7 @@ async fn dry(site: &Site, cli: &Cli) -> Result<Summary> {
         rest: Rest::default(),
         times,
         checks: Vec::new(),
+        sampled: None,
         documents: None,
         mail: None,
         report: None,

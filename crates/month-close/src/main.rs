@@ -5,8 +5,10 @@ mod args;
 mod checks;
 mod close;
 mod import;
+mod memory;
 mod progress;
 mod report;
+mod sample;
 mod settle;
 mod summary;
 

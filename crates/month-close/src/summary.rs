@@ -11,9 +11,11 @@ use billing::report::{Collection, Standing};
 use outbox::Since;
 use serde_json::{Map, Value, json};
 
+use crate::import::Imported;
 use crate::progress::seconds;
+use crate::sample::Sampled;
 use crate::settle::Rest;
-use crate::{Verdict, checks, report};
+use crate::{Verdict, checks, memory, report};
 
 /// External id → currency code → what was invoiced.
 pub(crate) type ByAccount = BTreeMap<String, BTreeMap<String, Money>>;
@@ -24,6 +26,7 @@ pub(crate) struct Times {
     pub(crate) import: Duration,
     pub(crate) generate: Duration,
     pub(crate) settle: Duration,
+    pub(crate) checks: Duration,
     pub(crate) total: Duration,
 }
 
@@ -41,6 +44,7 @@ pub(crate) struct Summary {
     pub(crate) rest: Rest,
     pub(crate) times: Times,
     pub(crate) checks: Vec<Outcome>,
+    pub(crate) sampled: Option<Sampled>,
     pub(crate) documents: Option<PathBuf>,
     /// Where notices went, in words.
     pub(crate) mail: Option<String>,
@@ -73,13 +77,15 @@ impl Summary {
             import,
             generate,
             settle,
+            checks,
             total,
         } = self.times;
         eprintln!(
-            "Stages     import {}, generate {}, settle {}, total {}",
+            "Stages     import {}, generate {}, settle {}, checks {}, total {}",
             seconds(import),
             seconds(generate),
             seconds(settle),
+            seconds(checks),
             seconds(total)
         );
         let Since {
@@ -205,15 +211,43 @@ impl Summary {
                 "import": number(self.times.import),
                 "generate": number(self.times.generate),
                 "settle": number(self.times.settle),
+                "checks": number(self.times.checks),
                 "total": number(self.times.total),
             },
             "checks": checks::summary(&self.checks),
+            "peak_rss_mb": memory::peak_mb(),
         });
+        if let Some(sampled) = &self.sampled {
+            object["sample"] = sample(sampled);
+        }
         if let Some(accounts) = &self.by_account {
             object["by_account"] = accounts.iter().map(account).collect::<Map<_, _>>().into();
         }
         object
     }
+}
+
+/// For machines: an import that nothing was closed after.
+pub(crate) fn imported(imported: &Imported) -> Value {
+    let mut object = json!({
+        "seconds": { "import": number(imported.took) },
+        "peak_rss_mb": memory::peak_mb(),
+    });
+    if let Some(sampled) = &imported.sampled {
+        object["sample"] = sample(sampled);
+    }
+    object
+}
+
+fn sample(sampled: &Sampled) -> Value {
+    let Sampled {
+        accounts,
+        new,
+        took,
+    } = sampled;
+    let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
+    let per_second = new.saturating_mul(1_000) / millis;
+    json!({ "accounts": accounts, "new": new, "per_second": per_second })
 }
 
 fn by_currency(sums: &[Money]) -> Value {
