@@ -139,12 +139,16 @@ pub(crate) async fn grant_first(
     new: Vec<(Locked, NewCredit)>,
     now: DateTime<Utc>,
 ) -> Result<(), CreditError> {
-    for (locked, new) in &new {
-        check(new)?;
-        let granted = granted(new, now);
-        let event = granted_event(new.account, &granted);
-        store::insert(tx, new.account, &granted, event.event_id).await?;
-        tx.append(*locked, event);
+    new.iter().try_for_each(|(_, new)| check(new))?;
+    let announced: Vec<_> = new
+        .iter()
+        .map(|(locked, new)| (*locked, new, granted_event(new.account, &granted(new, now))))
+        .collect();
+    let rows = announced.iter();
+    let rows = rows.map(|(_, new, event)| (*new, event.event_id));
+    store::copy(tx, rows, now).await?;
+    for (locked, _, event) in announced {
+        tx.append(locked, event);
     }
     let transfers: Vec<NewTransfer> = new.iter().map(|(_, new)| grant_transfer(new)).collect();
     ledger::post_all(tx, &transfers, now).await?;

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
+use outbox::UnitOfWork;
+use outbox::copy::{Rows, Target};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -72,6 +74,40 @@ pub(super) async fn insert(
         0 => Err(CreditError::IdTaken(granted.credit_id)),
         _ => Ok(()),
     }
+}
+
+const CREDITS: Target = Target {
+    table: "billing.credit",
+    columns: &[
+        "credit_id",
+        "account_id",
+        "currency",
+        "amount_minor",
+        "reason",
+        "granted_at",
+        "announced_by",
+    ],
+};
+
+/// Inserts credits of which none exists, each with the event that announces it.
+pub(super) async fn copy<'a>(
+    tx: &mut UnitOfWork,
+    credits: impl Iterator<Item = (&'a NewCredit, Uuid)>,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    let mut rows = Rows::new(CREDITS);
+    for (new, event) in credits {
+        rows.row()
+            .put(Uuid::from(new.credit))
+            .put(Uuid::from(new.account))
+            .put(new.money.currency().code())
+            .put(new.money.minor())
+            .put(&new.reason)
+            .put(now)
+            .put(event);
+    }
+    tx.copy(rows).await?;
+    Ok(())
 }
 
 pub(super) async fn list(
