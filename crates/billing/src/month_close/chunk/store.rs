@@ -55,7 +55,8 @@ pub(super) struct Obligation {
 /// Locks accounts in their order, and reads their open periods; what another transaction holds is
 /// left out. Nobody adds to a period or closes it without the lock of its account: whoever records
 /// usage shares it. The periods are read by a statement of their own, which sees what the last
-/// holder of the lock committed.
+/// holder of the lock committed. Month and state are kept from being index conditions: without
+/// statistics, as after an import, the planner would read all of the month for each chunk.
 pub(super) async fn lock_open(
     tx: &mut UnitOfWork,
     month: NaiveDate,
@@ -72,7 +73,8 @@ pub(super) async fn lock_open(
                 where next.account_id = period.account_id and next.seq = period.seq + 1
             ) as "is_last!"
         from billing.period
-        where account_id = any ($1) and month = $2 and state = 'open' and end_at <= $3
+        where account_id = any ($1)
+            and (month = $2 and state = 'open' and end_at <= $3) is true
         order by account_id, seq
         "#,
         &ids,
