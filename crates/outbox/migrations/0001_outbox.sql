@@ -16,7 +16,9 @@ create table outbox.event (
     key            uuid        not null,
     part           smallint    not null,
     lane           smallint    not null,
-    at             timestamptz not null default clock_timestamp(),
+    -- When its statement began, the last one before COMMIT: a volatile default would make COPY
+    -- insert row by row.
+    at             timestamptz not null default statement_timestamp(),
     payload        jsonb       not null,
     actor          text        not null,
     reason         text,
