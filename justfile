@@ -43,9 +43,9 @@ prepare: _postgres
     cargo xtask sqlx
     cargo xtask schema
 
-# Run the benchmarks
-bench *ARGS: _postgres
-    cargo bench --workspace --bench '*' "$@"
+# Measure how fast a month is closed (`just bench close --accounts 1000000 --months 2`)
+bench NAME *ARGS: _postgres
+    shift; cargo bench --package month-close --bench "{{NAME}}" -- "$@"
 
 # Postgres (its programs, not a running server), and the C compiler that cargo links with.
 [private]

@@ -8,6 +8,7 @@
 mod scene;
 
 mod checks;
+mod cloud;
 mod collect;
 mod crash;
 mod database;

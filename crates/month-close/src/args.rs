@@ -93,6 +93,9 @@ pub(crate) struct CloseArgs {
     /// Only write invoices and their events; leave the events to workers elsewhere
     #[arg(long)]
     pub(crate) no_workers: bool,
+    /// Count mails instead of sending them
+    #[arg(long)]
+    pub(crate) count_mail: bool,
     /// Compute and print, then roll everything back
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -103,7 +103,7 @@ async fn close(site: &Site, cli: &Cli) -> Result<Summary> {
         sampled: imported.sampled,
         documents: (!cli.close.no_workers).then(|| site.documents_dir()),
         mail: (!cli.close.no_workers)
-            .then(|| where_mail_went(site))
+            .then(|| where_mail_went(site, cli))
             .transpose()?,
         report: Some(report),
         by_account,
@@ -238,7 +238,7 @@ async fn settle(site: &Site, cli: &Cli) -> Result<(Rest, Books, Duration)> {
     let config = WorkersConfig {
         documents_dir: site.documents_dir(),
         gateways: gateways.gateways().clone(),
-        mail: MailConfig::from_variables(site.data_dir())?,
+        mail: mail(site, cli)?,
         outbox: site.outbox().clone(),
     };
     let rest = settle::until_drained(site.outbox(), &config, &stage)
@@ -250,8 +250,19 @@ async fn settle(site: &Site, cli: &Cli) -> Result<(Rest, Books, Duration)> {
     Ok((rest, books, took))
 }
 
-fn where_mail_went(site: &Site) -> Result<String> {
-    Ok(match MailConfig::from_variables(site.data_dir())?.sink {
+fn mail(site: &Site, cli: &Cli) -> Result<MailConfig> {
+    let config = MailConfig::from_variables(site.data_dir())?;
+    Ok(match cli.close.count_mail {
+        true => MailConfig {
+            sink: MailSink::Count,
+            ..config
+        },
+        false => config,
+    })
+}
+
+fn where_mail_went(site: &Site, cli: &Cli) -> Result<String> {
+    Ok(match mail(site, cli)?.sink {
         MailSink::Folder(path) => path.display().to_string(),
         MailSink::Smtp(_) => "the server of BILLING_SMTP_URL".to_owned(),
         MailSink::Count => "counted only".to_owned(),
