@@ -3,7 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 
-use outbox::{Cut, Lane, Origin, UnitOfWork};
+use outbox::{Cut, Lane, NewEvent, Origin, UnitOfWork};
 use sqlx::{Connection, PgPool};
 
 use crate::log;
@@ -61,6 +61,42 @@ async fn events_of_a_transaction_stay_in_the_order_of_their_appends() {
         read.iter().map(|event| event.event_id).collect::<Vec<_>>(),
         appended
     );
+}
+
+/// Many events are copied, few are inserted: a reader cannot tell.
+#[tokio::test]
+async fn an_event_says_the_same_in_a_crowd_as_alone() {
+    let scene = Scene::new().await;
+    let origin = Origin {
+        request_id: Some(outbox::ids::new()),
+        caused_by: Some(outbox::ids::new()),
+        traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
+        ..Origin::of("import").bulk().because("Žižka's \\ move\n")
+    };
+    for crowd in [1, 100] {
+        let mut tx = scene.outbox.begin(origin.clone()).await.unwrap();
+        for key in keys(crowd) {
+            let locked = tx.locked(key);
+            let facts = serde_json::json!({ "n": 0.1, "text": "\u{1}\"\\→", "none": null });
+            tx.append(locked, NewEvent::new("shop.noted", 7, facts));
+        }
+        tx.commit().await.unwrap();
+    }
+
+    let different: i64 = sqlx::query_scalar(
+        "select count(distinct (topic, schema_version, lane, payload::text, actor, reason,
+            request_id, caused_by, batch_id, traceparent)) from outbox.event",
+    )
+    .fetch_one(&scene.pool)
+    .await
+    .unwrap();
+    let unplaced = "select count(*) from outbox.event where part not between 0 and 63 or xid is null
+        or at > clock_timestamp() or at < clock_timestamp() - interval '1 minute'";
+    let unplaced: i64 = sqlx::query_scalar(unplaced)
+        .fetch_one(&scene.pool)
+        .await
+        .unwrap();
+    assert_eq!((different, unplaced), (1, 0));
 }
 
 const DUPLICATE: &str = "insert into shop.orders (order_id, announced_by)
