@@ -87,6 +87,9 @@ create table billing.period (
     zone        text        not null,
     state       text        not null default 'open',
     run_id      uuid,
+    -- One that was opened after its month was closed waits for the next run. Not a volatile default:
+    -- with one, COPY would insert row by row.
+    opened_at   timestamptz not null default statement_timestamp(),
     primary key (account_id, seq),
     constraint period_not_empty     check (start_at < end_at),
     constraint period_state_known   check (state in ('open', 'billed', 'empty')),
@@ -121,6 +124,17 @@ create index subscription_ended on billing.subscription (ended_xid) where ended_
 create constraint trigger subscription_announced after insert on billing.subscription
     deferrable initially deferred for each row
     execute function outbox.require_event('subscription.started', 'announced_by', 'announced_xid');
+-- An end is set with the transaction that announces it, or require_event would not look at the row.
+create function billing.refuse_silent_end() returns trigger
+language plpgsql set search_path = pg_catalog as $$
+begin
+    raise exception 'the end of subscription % is not announced', old.external_id
+        using errcode = 'check_violation', constraint = 'subscription_end_announced';
+end $$;
+create trigger subscription_end_told before update on billing.subscription for each row
+    when (old.end_at is distinct from new.end_at
+        and new.ended_xid is distinct from pg_current_xact_id())
+    execute function billing.refuse_silent_end();
 create constraint trigger subscription_ended after update on billing.subscription
     deferrable initially deferred for each row
     when (old.end_at is distinct from new.end_at)

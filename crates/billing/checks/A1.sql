@@ -1,20 +1,37 @@
--- A1: each invoice, account, price and close has the event that tells who made it
-select 'invoice' as what, invoice_id as id, announced_by
-from billing.invoice
+-- A1: whatever was made has the event that tells who made it, and ends that were set too
+with made as (
+    select 'invoice' as what, invoice_id as id, announced_by, account_id as key,
+        'invoice.finalized' as topic
+    from billing.invoice
+    union all
+    select 'account', account_id, announced_by, account_id, 'account.created'
+    from billing.account
+    union all
+    select 'price', price_id, announced_by, price_id, 'price.created'
+    from billing.price
+    union all
+    select 'subscription', subscription_id, announced_by, account_id, 'subscription.started'
+    from billing.subscription
+    union all
+    select 'end of subscription', subscription_id, ended_event, account_id, 'subscription.ended'
+    from billing.subscription
+    where ended_event is not null
+    union all
+    select 'payment_method', payment_method_id, announced_by, account_id, 'payment_method.added'
+    from billing.payment_method
+    union all
+    select 'end of payment_method', payment_method_id, removed_event, account_id,
+        'payment_method.removed'
+    from billing.payment_method
+    where removed_at is not null
+    union all
+    select 'credit', credit_id, announced_by, account_id, 'credit.granted'
+    from billing.credit
+)
+select what, made.id, announced_by
+from made
 left join outbox.event
-    on event_id = announced_by and topic = 'invoice.finalized' and event.key = account_id
-where event_id is null
-union all
-select 'account', account_id, announced_by
-from billing.account
-left join outbox.event
-    on event_id = announced_by and topic = 'account.created' and event.key = account_id
-where event_id is null
-union all
-select 'price', price_id, announced_by
-from billing.price
-left join outbox.event
-    on event_id = announced_by and topic = 'price.created' and event.key = price_id
+    on event_id = announced_by and event.topic = made.topic and event.key = made.key
 where event_id is null
 union all
 select 'month_close', run_id, null

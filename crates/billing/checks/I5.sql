@@ -11,7 +11,12 @@ left join (
             octet_length(unit) || ':' || unit,
             coalesce(trim_scale(unit_price)::text, '-'),
             to_char(usage_month, 'YYYY-MM-DD'),
-            trim_scale(quantity), trim_scale(exact), amount_minor, usage_events, usage_digest
+            trim_scale(quantity), trim_scale(exact), amount_minor, usage_events, usage_digest,
+            -- Only lines of subscriptions have what follows.
+            subscription_id,
+            (extract(epoch from served_from) * 1000000)::bigint,
+            (extract(epoch from served_until) * 1000000)::bigint,
+            trim_scale(monthly_price), cap_hours
         ),
         '' order by line_no
     ) as text

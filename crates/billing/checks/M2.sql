@@ -12,7 +12,8 @@ invoice as (
     group by account_id, period_seq
 ),
 seen as (
-    select account_id, seq, month, period.state, completed_at, coalesce(invoices, 0) as invoices,
+    select account_id, seq, month, period.state, opened_at, completed_at,
+        coalesce(invoices, 0) as invoices,
         reason is not null as listed
     from billing.period
     join billing.month_close using (month)
@@ -22,19 +23,9 @@ seen as (
         select account_id, period_seq as seq, reason from billing.close_exception
     ) as exception using (account_id, seq)
     where month_close.state = 'closed'
-),
-odd as (
-    select account_id, seq, month, state, completed_at, invoices, listed
-    from seen
-    where listed <> (state = 'open') or invoices <> (state = 'billed')::int
 )
-select account_id, seq, month, state, invoices, listed
-from odd
-where state <> 'open' or listed or invoices > 0
+select account_id, seq, month, state, opened_at, completed_at, invoices, listed
+from seen
+where (listed <> (state = 'open') or invoices <> (state = 'billed')::int)
     -- A period that is younger than the close waits for the next run.
-    or (account_id, seq) in (
-        select usage_event.account_id, period_seq
-        from billing.usage_event
-        join odd on odd.account_id = usage_event.account_id and odd.seq = period_seq
-        where completed_at is null or recorded_at < completed_at
-    )
+    and not (state = 'open' and not listed and invoices = 0 and opened_at >= completed_at)

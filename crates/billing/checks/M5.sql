@@ -5,7 +5,7 @@ with line as (
         min(exact) as exact, min(model) as model, min(unit_price) as unit_price
     from billing.line
     join billing.invoice using (invoice_id)
-    where state <> 'void'
+    where state <> 'void' and subscription_id is null
     group by account_id, period_seq, price_id, usage_month
 )
 select account_id, period_seq, price_id, usage_month, period.state, usage_sum.events as summed,

@@ -10,7 +10,7 @@ mod store;
 
 use std::collections::{BTreeSet, HashMap};
 
-use chrono::{DateTime, Datelike, NaiveDate, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, SubsecRound, Utc};
 use chrono_tz::Tz;
 use outbox::{Locked, NewEvent, UnitOfWork};
 use rust_decimal::Decimal;
@@ -18,7 +18,7 @@ use serde_json::json;
 
 use crate::account;
 use crate::ids::{AccountId, PriceId, SubscriptionId};
-use crate::money::{MoneyError, stored};
+use crate::money::{Currency, MoneyError, stored};
 use crate::period::{self, PeriodError};
 use crate::text::{self, ID_CHARS_MAX, TextProblem};
 
@@ -67,14 +67,14 @@ pub enum SubscriptionError {
          currency"
     )]
     Price(String),
-    /// The change would lie in a period that is closed.
-    #[error("{at} lies in a closed period of account {account}: name {open_from} or later")]
+    /// The change would lie in a period that is closed, or before the account's first one.
+    #[error("account {account} is not billed for {at} any more: name {open_from} or later")]
     Closed {
         /// Whose period.
         account: AccountId,
         /// The instant of the change.
         at: DateTime<Utc>,
-        /// The end of the last closed period.
+        /// The end of the last closed period, or where none is, the start of the first.
         open_from: DateTime<Utc>,
     },
     /// It has no period to begin in.
@@ -101,6 +101,7 @@ pub async fn start_all(
     tx: &mut UnitOfWork,
     wanted: &[NewSubscription],
 ) -> Result<usize, SubscriptionError> {
+    let wanted: Vec<NewSubscription> = wanted.iter().cloned().map(in_micros).collect();
     wanted.iter().try_for_each(check)?;
     let accounts: BTreeSet<AccountId> = wanted.iter().map(|new| new.account).collect();
     let accounts: Vec<AccountId> = accounts.into_iter().collect();
@@ -111,7 +112,8 @@ pub async fn start_all(
     let mut names = store::names(tx, &accounts).await?;
     let is_new = |new: &&NewSubscription| names.insert((new.account, new.external_id.clone()));
     let new: Vec<NewSubscription> = wanted.iter().filter(is_new).cloned().collect();
-    must_be_priced(tx, &new).await?;
+    let currencies = store::currencies(tx, &accounts).await?;
+    must_be_priced(tx, &new, &currencies).await?;
     let starts: Vec<_> = new.iter().map(|new| (new.account, new.start_at)).collect();
     must_be_open(tx, &starts).await?;
     ensure_periods(tx, &starts).await?;
@@ -121,10 +123,11 @@ pub async fn start_all(
     Ok(count)
 }
 
-/// Ends a subscription; one that has ended, at another instant.
+/// Ends a subscription; one that has an end, at another instant. Asked again for the same, it
+/// changes nothing.
 ///
 /// # Errors
-/// [`SubscriptionError`].
+/// [`SubscriptionError`]; the unit of work is to be rolled back then.
 pub async fn end(
     tx: &mut UnitOfWork,
     account: AccountId,
@@ -136,11 +139,17 @@ pub async fn end(
     let locked = *locks.get(&account).ok_or(missing)?;
     let standing = store::standing(tx, account, subscription).await?;
     let standing = standing.ok_or(SubscriptionError::Missing(subscription))?;
+    let end_at = end_at.trunc_subsecs(6);
+    if standing.end_at == Some(end_at) {
+        return Ok(());
+    }
     if end_at <= standing.start_at {
         return Err(SubscriptionError::Span(standing.external_id));
     }
     let at = standing.end_at.map_or(end_at, |before| before.min(end_at));
     must_be_open(tx, &[(account, at)]).await?;
+    // Nothing followed a period at whose end it was to end.
+    ensure_periods(tx, &[(account, at)]).await?;
     let payload = json!({
         "subscription_id": subscription,
         "account_id": account,
@@ -148,9 +157,8 @@ pub async fn end(
         "end_at": end_at,
     });
     let event = NewEvent::new("subscription.ended", 1, payload);
-    if store::end(tx, subscription, end_at, event.event_id).await? {
-        tx.append(locked, event);
-    }
+    store::end(tx, subscription, end_at, event.event_id).await?;
+    tx.append(locked, event);
     Ok(())
 }
 
@@ -188,6 +196,15 @@ fn announce(new: NewSubscription) -> Started {
     }
 }
 
+/// As the tables keep instants, in microseconds: the event must say what they keep.
+pub(crate) fn in_micros(new: NewSubscription) -> NewSubscription {
+    NewSubscription {
+        start_at: new.start_at.trunc_subsecs(6),
+        end_at: new.end_at.map(|end| end.trunc_subsecs(6)),
+        ..new
+    }
+}
+
 /// What a subscription says by itself.
 pub(crate) fn check(new: &NewSubscription) -> Result<(), SubscriptionError> {
     let name = || new.external_id.clone();
@@ -205,18 +222,20 @@ pub(crate) fn check(new: &NewSubscription) -> Result<(), SubscriptionError> {
 
 /// Each price must be one of subscriptions in its account's currency, and what is billed by the
 /// hour is one: its hours are its own.
-async fn must_be_priced(
+pub(crate) async fn must_be_priced(
     tx: &mut UnitOfWork,
     new: &[NewSubscription],
+    currencies: &HashMap<AccountId, Currency>,
 ) -> Result<(), SubscriptionError> {
-    let fitting: HashMap<(AccountId, PriceId), bool> = store::fitting_prices(tx, new).await?;
+    let prices: BTreeSet<PriceId> = new.iter().map(|new| new.price).collect();
+    let prices = store::prices(tx, prices).await?;
     for new in new {
-        let is_hourly = fitting.get(&(new.account, new.price));
-        let is_hourly =
-            is_hourly.ok_or_else(|| SubscriptionError::Price(new.external_id.clone()))?;
-        if *is_hourly && new.quantity != Decimal::ONE {
-            let name = new.external_id.clone();
-            return Err(SubscriptionError::Quantity(new.quantity, name));
+        let name = || new.external_id.clone();
+        let price = prices.get(&new.price);
+        let price = price.filter(|price| currencies.get(&new.account) == Some(&price.currency));
+        let price = price.ok_or_else(|| SubscriptionError::Price(name()))?;
+        if price.is_hourly && new.quantity != Decimal::ONE {
+            return Err(SubscriptionError::Quantity(new.quantity, name()));
         }
     }
     Ok(())

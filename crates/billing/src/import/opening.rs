@@ -4,7 +4,7 @@
 //! itself. Written as sets, because nobody else can know of an account that is not committed yet:
 //! there is nothing to wait for, to look up or to compare with.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use outbox::UnitOfWork;
@@ -12,6 +12,7 @@ use outbox::UnitOfWork;
 use crate::account::{self, AccountError, NewAccount};
 use crate::credit::{self, CreditError, NewCredit};
 use crate::ids::AccountId;
+use crate::money::Currency;
 use crate::payment_method::{self, NewPaymentMethod, PaymentMethodError};
 use crate::period::{self, PeriodError};
 use crate::subscription::{self, NewSubscription, SubscriptionError};
@@ -30,9 +31,10 @@ pub struct Opening {
     pub method: Option<NewPaymentMethod>,
     /// What it has in advance.
     pub credit: Option<NewCredit>,
-    /// What it has.
+    /// What it has. What it had before its first month was billed elsewhere: such a subscription
+    /// names its real start, from which its hours are counted.
     pub subscriptions: Vec<NewSubscription>,
-    /// What it used in its first month.
+    /// What it used in its first month, or before.
     pub usage: Vec<UsageEvent>,
 }
 
@@ -57,6 +59,9 @@ pub enum OpeningError {
     /// Usage.
     #[error(transparent)]
     Usage(#[from] UsageError),
+    /// Usage of a later month, which would be billed too early.
+    #[error("usage {0:?} is of a later month than the account's first: record it afterwards")]
+    Ahead(String),
     /// The database refused or was lost.
     #[error("could not open accounts")]
     Database(#[from] sqlx::Error),
@@ -85,6 +90,14 @@ pub async fn open_all(
         subscriptions.extend(opening.subscriptions);
         used.extend(opening.usage);
     }
+    let currencies = accounts.iter().map(|(id, new, _)| (*id, new.currency));
+    let currencies: HashMap<AccountId, Currency> = currencies.collect();
+    credits
+        .iter()
+        .try_for_each(|new| must_fit(new, &currencies))?;
+    if let Some(event) = used.iter().find(|event| event.usage_month > month) {
+        return Err(OpeningError::Ahead(event.key.event_id.clone()));
+    }
     let zones: Vec<_> = accounts
         .iter()
         .map(|(id, new, _)| (*id, new.zone))
@@ -95,12 +108,25 @@ pub async fn open_all(
     payment_method::add_first(tx, &methods.collect::<Vec<_>>(), now).await?;
     let credits = credits.into_iter().map(|new| (locks[&new.account], new));
     credit::grant_first(tx, credits.collect(), now).await?;
+    let subscriptions = subscriptions.into_iter().map(subscription::in_micros);
+    let subscriptions: Vec<_> = subscriptions.collect();
     subscriptions.iter().try_for_each(subscription::check)?;
+    subscription::must_be_priced(tx, &subscriptions, &currencies).await?;
     let subscriptions = subscriptions.into_iter();
     let subscriptions = subscriptions.map(|new| (locks[&new.account], new));
     subscription::insert_all(tx, subscriptions.collect()).await?;
     usage::record_first(tx, &used).await?;
     Ok(locks.len())
+}
+
+/// Credit in another currency than its account's could not pay for anything.
+fn must_fit(new: &NewCredit, currencies: &HashMap<AccountId, Currency>) -> Result<(), CreditError> {
+    let (account, credit) = (currencies[&new.account], new.money.currency());
+    if account == credit {
+        Ok(())
+    } else {
+        Err(CreditError::Currency { account, credit })
+    }
 }
 
 fn external_ids(openings: &[Opening]) -> HashSet<&str> {

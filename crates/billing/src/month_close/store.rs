@@ -183,7 +183,6 @@ pub(super) async fn next_month(
             ) or exists (
                 select from billing.subscription
                 where subscription.account_id = period.account_id
-                    and subscription.start_at < period.end_at
                     and (subscription.end_at is null or subscription.end_at > period.start_at)
             ))
             order by month
@@ -200,7 +199,6 @@ pub(super) async fn next_month(
             ) or exists (
                 select from billing.subscription
                 where subscription.account_id = period.account_id
-                    and subscription.start_at < period.end_at
                     and (subscription.end_at is null or subscription.end_at > period.start_at)
             ))
             order by month

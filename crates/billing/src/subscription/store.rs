@@ -1,6 +1,6 @@
 //! The statements of subscriptions.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use outbox::UnitOfWork;
@@ -8,8 +8,9 @@ use outbox::copy::{Rows, Target};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{NewSubscription, Started};
+use super::Started;
 use crate::ids::{AccountId, PriceId, SubscriptionId};
+use crate::money::Currency;
 
 /// The names that the subscriptions of accounts have.
 pub(super) async fn names(
@@ -31,35 +32,67 @@ pub(super) async fn names(
         .collect())
 }
 
-/// The prices that fit their accounts, and whether each is by the hour.
-pub(super) async fn fitting_prices(
+/// The currencies of accounts.
+pub(super) async fn currencies(
     tx: &mut PgConnection,
-    new: &[NewSubscription],
-) -> Result<HashMap<(AccountId, PriceId), bool>, sqlx::Error> {
-    let accounts: Vec<Uuid> = new.iter().map(|new| new.account.into()).collect();
-    let prices: Vec<Uuid> = new.iter().map(|new| new.price.into()).collect();
+    accounts: &[AccountId],
+) -> Result<HashMap<AccountId, Currency>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"
-        -- subscription: prices that fit
-        select account_id as "account_id!", price_id as "price_id!",
-            model = 'hourly_capped' as "is_hourly!"
-        from unnest($1::uuid[], $2::uuid[]) as wanted (account_id, price_id)
-        join billing.account using (account_id)
-        join billing.price using (price_id)
-        where account.currency = price.currency and model in ('flat', 'hourly_capped')
-        "#,
-        &accounts,
-        &prices,
+        "
+        -- subscription: currencies of accounts
+        select account_id, currency from billing.account where account_id = any ($1)
+        ",
+        &uuids(accounts),
     )
     .fetch_all(tx)
     .await?;
-    let fitting = rows.into_iter();
-    Ok(fitting
-        .map(|row| ((row.account_id.into(), row.price_id.into()), row.is_hourly))
-        .collect())
+    let currencies = rows.into_iter();
+    currencies
+        .map(|row| Ok((row.account_id.into(), currency(&row.currency)?)))
+        .collect()
 }
 
-/// An instant that lies before the end of its account's last closed period, and that end.
+/// A price of subscriptions.
+pub(super) struct Priced {
+    pub(super) currency: Currency,
+    pub(super) is_hourly: bool,
+}
+
+/// Those of the prices that are of subscriptions.
+pub(super) async fn prices(
+    tx: &mut PgConnection,
+    prices: BTreeSet<PriceId>,
+) -> Result<HashMap<PriceId, Priced>, sqlx::Error> {
+    let ids: Vec<Uuid> = prices.into_iter().map(Uuid::from).collect();
+    let rows = sqlx::query!(
+        r#"
+        -- subscription: its prices
+        select price_id, currency, model = 'hourly_capped' as "is_hourly!"
+        from billing.price
+        where price_id = any ($1) and model in ('flat', 'hourly_capped')
+        "#,
+        &ids,
+    )
+    .fetch_all(tx)
+    .await?;
+    let priced = |text: &str, is_hourly| {
+        currency(text).map(|currency| Priced {
+            currency,
+            is_hourly,
+        })
+    };
+    let prices = rows.into_iter();
+    prices
+        .map(|row| Ok((row.price_id.into(), priced(&row.currency, row.is_hourly)?)))
+        .collect()
+}
+
+fn currency(text: &str) -> Result<Currency, sqlx::Error> {
+    Currency::parse(text).map_err(|err| sqlx::Error::Decode(Box::new(err)))
+}
+
+/// An instant from which on its account is not open any more: it lies before the end of the last
+/// closed period, or before the first. With the instant from which on it is.
 pub(super) async fn first_in_closed(
     tx: &mut PgConnection,
     changes: &[(AccountId, DateTime<Utc>)],
@@ -69,11 +102,14 @@ pub(super) async fn first_in_closed(
     let row = sqlx::query!(
         r#"
         -- subscription: what lies in a closed period
-        select account_id as "account_id!", at as "at!", max(end_at) as "open_from!"
+        select account_id as "account_id!", at as "at!", open_from as "open_from!"
         from unnest($1::uuid[], $2::timestamptz[]) as change (account_id, at)
-        join billing.period using (account_id)
-        where state <> 'open' and end_at > at
-        group by account_id, at
+        cross join lateral (
+            select greatest(max(end_at) filter (where state <> 'open'), min(start_at)) as open_from
+            from billing.period
+            where period.account_id = change.account_id
+        ) as period
+        where open_from > at
         limit 1
         "#,
         &accounts,
@@ -145,19 +181,18 @@ pub(super) async fn standing(
     .await
 }
 
-/// False when it ends at that instant already.
 pub(super) async fn end(
     tx: &mut PgConnection,
     subscription: SubscriptionId,
     end_at: DateTime<Utc>,
     event: Uuid,
-) -> Result<bool, sqlx::Error> {
-    let ended = sqlx::query!(
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
         "
         -- subscription: end
         update billing.subscription
         set end_at = $2, ended_event = $3, ended_xid = pg_current_xact_id()
-        where subscription_id = $1 and end_at is distinct from $2
+        where subscription_id = $1
         ",
         Uuid::from(subscription),
         end_at,
@@ -165,7 +200,7 @@ pub(super) async fn end(
     )
     .execute(tx)
     .await?;
-    Ok(ended.rows_affected() == 1)
+    Ok(())
 }
 
 fn uuids(accounts: &[AccountId]) -> Vec<Uuid> {

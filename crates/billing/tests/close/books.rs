@@ -153,6 +153,16 @@ impl Books {
         answer.unwrap_or_else(|| "null".to_owned())
     }
 
+    /// Waits until somebody in this database waits for a lock.
+    pub(crate) async fn somebody_waits(&self) {
+        let waiting = "select count(*) from pg_stat_activity
+            where datname = current_database() and wait_event_type = 'Lock'";
+        let look = async || (self.ask(waiting).await != "0").then_some(());
+        until("a transaction that waits for a lock", PATIENCE, look)
+            .await
+            .unwrap();
+    }
+
     /// The codes of the checks that are violated.
     pub(crate) async fn violated(&self, scope: Scope) -> Vec<&'static str> {
         let outcomes = check::run(self.pool(), scope).await.unwrap();

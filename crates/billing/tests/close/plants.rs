@@ -9,6 +9,7 @@ use billing::payment::Outcome;
 
 use self::table::Plant;
 use crate::books::{Books, month};
+use crate::hosting::{flat, hourly, new, until};
 use crate::paying::{captured, money};
 
 mod collection;
@@ -55,6 +56,7 @@ pub(crate) async fn good() -> Books {
         books.used((account, price), september, use_of).await;
         named.insert(name, account);
     }
+    host(&books).await;
     let sleepy = books.account("sleepy", "USD").await;
     books.used((sleepy, vm), month("2024-07"), ("1", "0")).await;
     books.used((sleepy, vm), month("2024-10"), ("1", "0")).await;
@@ -74,9 +76,26 @@ pub(crate) async fn good() -> Books {
     books
 }
 
+/// A customer whose plan is of a part of September, and whose servers come, go and stay.
+async fn host(books: &Books) {
+    let plan = books.model("plan", "USD", flat("19.99")).await;
+    let vps = books.model("vps", "USD", hourly("0.00744", "5")).await;
+    let hosted = books.account("hosted", "USD").await;
+    let (plan, vps) = ((hosted, plan), (hosted, vps));
+    let gone = "2024-09-14T03:20:00.000001Z";
+    let all = [
+        new(plan, "Žižka & Co", "2024-09-10T22:00:00Z"),
+        new(vps, "web-1", "2024-09-02T10:17:33Z"),
+        until(gone, new(vps, "web-2", "2024-09-02T10:17:33Z")),
+    ];
+    books.start(&all).await.unwrap();
+    let ended = "2024-09-30T22:00:00Z";
+    books.end((hosted, "web-1"), ended).await.unwrap();
+}
+
 /// Every guard of the schemas, taken away: a check must not lean on what should prevent the
 /// violation that it looks for.
-const UNGUARDED: &str = "
+pub(crate) const UNGUARDED: &str = "
 do $$
 declare
     guard record;

@@ -42,12 +42,10 @@ async fn a_closer_does_the_rest_waits_for_what_another_holds_and_takes_over_if_i
     let books = Books::open().await;
     books.customers(6, month("2024-09")).await;
     let mut dying = books.begin().await;
-    sqlx::query(
-        "select from billing.account where external_id <= 'c001' for update",
-    )
-    .execute(&mut *dying)
-    .await
-    .unwrap();
+    sqlx::query("select from billing.account where external_id <= 'c001' for update")
+        .execute(&mut *dying)
+        .await
+        .unwrap();
 
     let (outbox, options) = (books.outbox.clone(), books.options(month("2024-09")));
     let other = tokio::spawn(async move { month_close::run(&outbox, &options, &|_| ()).await });

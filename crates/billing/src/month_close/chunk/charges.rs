@@ -106,6 +106,7 @@ struct HeldRow {
     end_at: Option<chrono::DateTime<chrono::Utc>>,
 }
 
+/// Those to come too: as long as there are any, a next period is opened.
 async fn held(tx: &mut PgConnection, periods: &Periods) -> Result<Vec<HeldRow>, sqlx::Error> {
     sqlx::query_as!(
         HeldRow,
@@ -118,7 +119,6 @@ async fn held(tx: &mut PgConnection, periods: &Periods) -> Result<Vec<HeldRow>, 
         join billing.period using (account_id, seq)
         join billing.subscription
             on subscription.account_id = locked.account_id
-            and subscription.start_at < period.end_at
             and (subscription.end_at is null or subscription.end_at > period.start_at)
         "#,
         &periods.account_id,

@@ -45,7 +45,7 @@ pub(super) const PLANTS: &[Plant] = &[
         from billing.payment where state = 'unknown'",
     ),
     (
-        &["P2"],
+        &["P2", "A1"],
         "a removed card charged",
         "update billing.payment_method set removed_at = '2001-01-01'
         where payment_method_id in (

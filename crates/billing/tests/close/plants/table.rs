@@ -73,7 +73,7 @@ pub(super) const PLANTS: &[Plant] = &[
         "tax charged and not written down",
         "update billing.invoice set total_minor = total_minor + 5 where currency = 'JPY'",
     ),
-    (&["I1", "I5", "M5"], "a line lost", "delete from billing.line where line_no = 2"),
+    (&["I1", "I5", "M5", "M6"], "a line lost", "delete from billing.line where line_no = 2"),
     (&["I2"], "paid at no time", "update billing.invoice set paid_at = null"),
     (
         &["I2", "I5"],
@@ -92,7 +92,7 @@ pub(super) const PLANTS: &[Plant] = &[
         update billing.number_series set next_number = 101",
     ),
     (&["I3"], "a counter set back", "update billing.number_series set next_number = 2"),
-    (&["I3"], "a counter lost", "delete from billing.number_series"),
+    (&["I3", "F1"], "a counter lost", "delete from billing.number_series"),
     (
         &["I4", "L4", "I1", "I3", "I5", "E1", "E9", "M1", "M2", "D1", "N1", "R1"],
         "a month closed twice",
@@ -120,7 +120,7 @@ pub(super) const PLANTS: &[Plant] = &[
         "update billing.invoice set state = 'finalized', paid_at = null where total_minor < 0",
     ),
     (
-        &["I7", "I5", "M5"],
+        &["I7", "I5", "M5", "M6"],
         "rounded before the line",
         "update billing.line set exact = exact + 0.01 where line_no = 1",
     ),
@@ -251,7 +251,41 @@ pub(super) const PLANTS: &[Plant] = &[
         where unit_price = 0.125 and quantity = 0.8",
     ),
     (
-        &["M4", "E4"],
+        &["M6", "I1", "I5"],
+        "a server left out",
+        "delete from billing.line where price_code = 'vps' and line_no = 3",
+    ),
+    (
+        &["M6", "I1", "I5"],
+        "a plan billed on two lines",
+        "insert into billing.line select (jsonb_populate_record(line, '{\"line_no\": 9}')).*
+        from billing.line where price_code = 'plan'",
+    ),
+    (
+        &["M6", "I5", "I7"],
+        "a day too few",
+        "update billing.line set exact = exact - 0.67 where price_code = 'plan'",
+    ),
+    (
+        &["M6", "I5"],
+        "an hour that was the month's before",
+        "update billing.line set quantity = quantity - 1 where price_code = 'vps'",
+    ),
+    (
+        &["M6"],
+        "a server that ended earlier than it was billed",
+        "update billing.subscription set end_at = end_at - interval '2 hours'
+        where external_id = 'web-2'",
+    ),
+    (
+        &["F1", "T1"],
+        "a period of an account that there is not",
+        "insert into billing.period select (jsonb_populate_record(period, jsonb_build_object(
+            'account_id', gen_random_uuid(), 'seq', 7))).*
+        from billing.period where state = 'open' limit 1",
+    ),
+    (
+        &["M4", "M2", "E4"],
         "a close completed twice",
         "insert into outbox.event (event_id, topic, schema_version, key, part, lane, payload, actor)
         select gen_random_uuid(), topic, schema_version, key, part, lane, payload, actor
@@ -272,6 +306,22 @@ pub(super) const PLANTS: &[Plant] = &[
         "an account nobody created",
         "delete from outbox.event where topic = 'account.created'",
     ),
+    (
+        &["A1"],
+        "a subscription nobody started",
+        "delete from outbox.event where topic = 'subscription.started'",
+    ),
+    (
+        &["A1"],
+        "a subscription nobody ended",
+        "delete from outbox.event where topic = 'subscription.ended'",
+    ),
+    (
+        &["A1"],
+        "a card nobody added",
+        "delete from outbox.event where topic = 'payment_method.added'",
+    ),
+    (&["A1"], "credit nobody granted", "delete from outbox.event where topic = 'credit.granted'"),
     (&["A1"], "a price nobody set", "delete from outbox.event where topic = 'price.created'"),
     (&["A3"], "an anonymous change", "update outbox.event set actor = ' ' where id = 1"),
     (
