@@ -5,6 +5,7 @@
 
 mod announce;
 mod backlog;
+mod copies;
 mod external;
 mod fence;
 mod guards;

@@ -90,7 +90,8 @@ async fn an_event_says_the_same_in_a_crowd_as_alone() {
     .fetch_one(&scene.pool)
     .await
     .unwrap();
-    let unplaced = "select count(*) from outbox.event where part not between 0 and 63 or xid is null
+    let unplaced =
+        "select count(*) from outbox.event where part not between 0 and 63 or xid is null
         or at > clock_timestamp() or at < clock_timestamp() - interval '1 minute'";
     let unplaced: i64 = sqlx::query_scalar(unplaced)
         .fetch_one(&scene.pool)
