@@ -15,6 +15,7 @@ mod opening;
 mod paying;
 mod plants;
 mod racing;
+mod rated_twice;
 mod references;
 mod rolling;
 mod sample;
