@@ -195,9 +195,15 @@ async fn four_tellers_that_are_all_booked_are_four_payments() {
 
     let mut tx = scene.world.begin().await;
     ledger::post_all(&mut tx, &booked, now()).await.unwrap();
-    let naive = format!("select -amount_minor from billing.balance where account_id = '{}' and book = 'receivable'",
-        uuid::Uuid::from(made.customer.account));
-    let overpaid: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(naive)).fetch_one(&mut **tx).await.unwrap();
+    let account = uuid::Uuid::from(made.customer.account);
+    let naive = format!(
+        "select -amount_minor from billing.balance
+        where account_id = '{account}' and book = 'receivable'"
+    );
+    let overpaid: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(naive))
+        .fetch_one(&mut *tx)
+        .await
+        .unwrap();
     tx.rollback().await.unwrap();
 
     assert_eq!(overpaid, made.customer.due.minor() * 3);
