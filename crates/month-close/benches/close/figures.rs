@@ -10,6 +10,7 @@
 //! | `ratio` | `generated_per_s` / `reference_per_s` |
 //! | `wal_bytes_per_account` | written ahead during *generate* |
 //! | `peak_rss_mb` | the most memory that `month-close` took, in *generate* or *settle* |
+//! | `interactive_ms` | from commit to handled, of interactive events while the bulk settles |
 //! | `seconds` | by stage; `checks` are those after *settle* |
 
 use std::time::Duration;
@@ -73,6 +74,7 @@ impl Figures {
                 "rows": self.reference.rows,
                 "wal_bytes_per_account": self.reference.wal_bytes / self.accounts,
             },
+            "interactive_ms": last["interactive_ms"],
             "checks": last["checks"],
             "events": last["events"],
         })

@@ -16,11 +16,13 @@ use chrono::{Months, NaiveDate};
 use clap::Parser;
 
 mod figures;
+mod probe;
 mod program;
 mod reference;
 mod server;
 
 use crate::figures::Figures;
+use crate::probe::Probe;
 use crate::program::Program;
 use crate::server::Server;
 
@@ -121,7 +123,10 @@ async fn month(server: &Server, args: &Args, month: NaiveDate) -> Result<Figures
         true => None,
         false => {
             let settle = [close.as_slice(), &["--count-mail".to_owned()]].concat();
-            Some(program.run(&settle, async |_| Ok(())).await?)
+            let probe = Probe::start(&server.url()).await?;
+            let mut settled = program.run(&settle, async |_| Ok(())).await?;
+            settled["interactive_ms"] = probe.end().await?;
+            Some(settled)
         }
     };
     Ok(Figures {

@@ -41,6 +41,11 @@ impl Server {
         &self.data_dir
     }
 
+    /// As the program connects.
+    pub(crate) fn url(&self) -> String {
+        self.local.url()
+    }
+
     /// As the superuser, who may ask for checkpoints.
     pub(crate) async fn connect(&self) -> Result<PgConnection> {
         let password = fs::read_to_string(self.data_dir.join("postgres-admin.password"))?;
