@@ -149,7 +149,8 @@ impl Sorted {
         };
         if let Some(price) = charges.missing {
             self.failed.push(key);
-            self.reasons.push(format!("there is no price {price}: restore it"));
+            self.reasons
+                .push(format!("there is no price {price}: restore it"));
             return;
         }
         let next = obligation.next(&charges);
