@@ -8,6 +8,8 @@
 
 mod store;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::{PgConnection, PgPool};
@@ -72,17 +74,58 @@ impl Check {
         let first = self.sql.lines().next().unwrap_or_default();
         first.split_once(": ").map_or(first, |(_, title)| title)
     }
+
+    async fn run(&self, conn: &mut PgConnection) -> Result<Outcome, sqlx::Error> {
+        let (violations, rows) = store::violations(conn, self.sql).await?;
+        Ok(Outcome {
+            code: self.code,
+            title: self.title(),
+            violations,
+            rows,
+        })
+    }
 }
 
-/// Runs the checks of a scope on one snapshot of the database, so that they judge one state.
+/// Runs the checks of a scope on one snapshot of the database, so that they judge one state. Two run
+/// at a time: each is one statement of one process of the server.
 ///
 /// # Errors
 /// The database's.
 pub async fn run(pool: &PgPool, scope: Scope) -> Result<Vec<Outcome>, sqlx::Error> {
-    let mut tx = store::begin(pool).await?;
-    let outcomes = run_in(&mut tx, scope).await?;
-    tx.rollback().await?;
-    Ok(outcomes)
+    let mut first = store::begin(pool).await?;
+    let mut second = store::begin_beside(pool, &mut first).await?;
+    let next = AtomicUsize::new(0);
+    let checks: Vec<&Check> = in_scope(scope).collect();
+    let (one, other) = tokio::try_join!(
+        take_turns(&mut first, &checks, &next),
+        take_turns(&mut second, &checks, &next),
+    )?;
+    second.rollback().await?;
+    first.rollback().await?;
+    let mut outcomes: Vec<(usize, Outcome)> = one.into_iter().chain(other).collect();
+    outcomes.sort_by_key(|(nth, _)| *nth);
+    Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
+}
+
+/// Runs the next check that nobody has taken, until none is left.
+async fn take_turns(
+    conn: &mut PgConnection,
+    checks: &[&Check],
+    next: &AtomicUsize,
+) -> Result<Vec<(usize, Outcome)>, sqlx::Error> {
+    let mut outcomes = Vec::new();
+    loop {
+        let nth = next.fetch_add(1, Ordering::Relaxed);
+        let Some(check) = checks.get(nth) else {
+            return Ok(outcomes);
+        };
+        outcomes.push((nth, check.run(conn).await?));
+    }
+}
+
+fn in_scope(scope: Scope) -> impl Iterator<Item = &'static Check> {
+    let is_in = move |check: &&Check| scope == Scope::AtRest || !check.at_rest;
+    ALL.iter().filter(is_in)
 }
 
 /// Runs the checks of a scope as a transaction sees the database.
@@ -91,17 +134,8 @@ pub async fn run(pool: &PgPool, scope: Scope) -> Result<Vec<Outcome>, sqlx::Erro
 /// The database's.
 pub async fn run_in(conn: &mut PgConnection, scope: Scope) -> Result<Vec<Outcome>, sqlx::Error> {
     let mut outcomes = Vec::new();
-    for check in ALL
-        .iter()
-        .filter(|check| scope == Scope::AtRest || !check.at_rest)
-    {
-        let (violations, rows) = store::violations(conn, check.sql).await?;
-        outcomes.push(Outcome {
-            code: check.code,
-            title: check.title(),
-            violations,
-            rows,
-        });
+    for check in in_scope(scope) {
+        outcomes.push(check.run(conn).await?);
     }
     Ok(outcomes)
 }

@@ -13,6 +13,21 @@ pub(super) async fn begin(pool: &PgPool) -> Result<PgTransaction<'static>, sqlx:
     pool.begin_with(BEGIN).await
 }
 
+/// Another transaction that sees exactly what the first one sees.
+pub(super) async fn begin_beside(
+    pool: &PgPool,
+    first: &mut PgConnection,
+) -> Result<PgTransaction<'static>, sqlx::Error> {
+    let snapshot: String = sqlx::query_scalar("select pg_export_snapshot()")
+        .fetch_one(first)
+        .await?;
+    let mut second = begin(pool).await?;
+    // The name is made by the server, of hexadecimal digits and dashes.
+    let same = AssertSqlSafe(format!("set transaction snapshot '{snapshot}'"));
+    sqlx::raw_sql(same).execute(&mut *second).await?;
+    Ok(second)
+}
+
 /// How many rows violate a check, and the first of them.
 pub(super) async fn violations(
     tx: &mut PgConnection,
