@@ -11,9 +11,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::progress::Stage;
 
-const LOOK_EVERY: Duration = Duration::from_millis(25);
-/// How often the estimate of what is left is made again; it reads the log.
+/// How soon to look again where nothing moved: perhaps that was the end.
+const LOOK_QUIET: Duration = Duration::from_millis(25);
+/// How soon to look again where something moved: each look costs a thousand look-ups.
+const LOOK_BUSY: Duration = Duration::from_millis(200);
+/// How often the estimate of what is left is made again, at most.
 const ESTIMATE_EVERY: Duration = Duration::from_secs(5);
+/// It reads the unread log: of a million accounts that takes seconds, so it has this share of the
+/// time and no more.
+const ESTIMATE_SHARE: u32 = 20;
 
 /// What is left when no delivery is due any more.
 #[derive(Debug, Clone, Copy, Default)]
@@ -36,6 +42,7 @@ pub(crate) async fn until_drained(
     }
     let mut own = None;
     let mut meter = Meter::start(outbox.pool()).await?;
+    let mut seen = None;
     let rest = loop {
         if own.is_none() && !others_do_it(outbox.pool()).await? {
             own = Some(Own::start(outbox, config)?);
@@ -43,11 +50,13 @@ pub(crate) async fn until_drained(
         if let Some(own) = &mut own {
             own.must_run().await?;
         }
-        if let Some(rest) = drained(outbox.pool()).await? {
+        let done = meter.show(stage).await?;
+        let has_moved = seen.replace(done).is_some_and(|before| before < done);
+        // Whoever is moving is not at the end, and need not be asked.
+        if !has_moved && let Some(rest) = drained(outbox.pool()).await? {
             break rest;
         }
-        meter.show(outbox.pool(), stage).await?;
-        outbox::clock::pause(LOOK_EVERY).await;
+        outbox::clock::pause(if has_moved { LOOK_BUSY } else { LOOK_QUIET }).await;
     };
     if let Some(own) = own {
         own.stop().await?;
@@ -82,30 +91,53 @@ pub(crate) async fn drained(pool: &PgPool) -> Result<Option<Rest>> {
 
 /// Progress of the consumers, from their positions.
 struct Meter {
+    pool: PgPool,
     before: i64,
     total: i64,
     estimated: Instant,
+    pause: Duration,
+    estimate: Option<JoinHandle<Result<(i64, Duration), sqlx::Error>>>,
 }
 
 impl Meter {
     async fn start(pool: &PgPool) -> Result<Self> {
-        let before = outbox::handled(pool).await?;
-        let total = outbox::unread_estimate(pool).await?;
         Ok(Self {
-            before,
-            total,
+            pool: pool.clone(),
+            before: outbox::handled(pool).await?,
+            total: 0,
             estimated: Instant::now(),
+            pause: Duration::ZERO,
+            estimate: None,
         })
     }
 
-    async fn show(&mut self, pool: &PgPool, stage: &Stage) -> Result<()> {
-        let done = outbox::handled(pool).await? - self.before;
-        if self.estimated.elapsed() > ESTIMATE_EVERY {
-            self.total = done + outbox::unread_estimate(pool).await?;
-            self.estimated = Instant::now();
-        }
+    /// Shows how far it has come, and answers how many events were handled since the start.
+    async fn show(&mut self, stage: &Stage) -> Result<i64> {
+        let done = outbox::handled(&self.pool).await? - self.before;
+        self.estimate(done).await?;
         let count = |n: i64| u64::try_from(n).unwrap_or(0);
         stage.at(count(done), count(self.total.max(done)));
+        Ok(done)
+    }
+
+    /// On a task of its own: the progress goes on while the log is read.
+    async fn estimate(&mut self, done: i64) -> Result<()> {
+        if self.estimate.as_ref().is_some_and(JoinHandle::is_finished)
+            && let Some(estimate) = self.estimate.take()
+        {
+            let (unread, took) = estimate.await??;
+            self.total = done + unread;
+            self.pause = ESTIMATE_EVERY.max(took * ESTIMATE_SHARE);
+            self.estimated = Instant::now();
+        }
+        if self.estimate.is_none() && self.estimated.elapsed() >= self.pause {
+            let pool = self.pool.clone();
+            self.estimate = Some(tokio::spawn(async move {
+                let began = Instant::now();
+                let unread = outbox::unread_estimate(&pool).await?;
+                Ok((unread, began.elapsed()))
+            }));
+        }
         Ok(())
     }
 }
