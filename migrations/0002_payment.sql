@@ -115,13 +115,15 @@ create constraint trigger payment_method_removed after update on billing.payment
 -- the idempotency key of every call for it.
 create table billing.payment (
     payment_id        uuid        primary key,
-    account_id        uuid        not null references billing.account,
+    -- Whoever writes it holds the account's lock and has read the invoice and the payment method;
+    -- none of them is ever deleted. A foreign key would look each up once more, and lock it (F2).
+    account_id        uuid        not null,
     -- Null for money that came without saying what for.
-    invoice_id        uuid        references billing.invoice,
+    invoice_id        uuid,
     kind              text        not null,
     -- The how manieth attempt for the invoice.
     attempt           int         not null,
-    payment_method_id uuid        references billing.payment_method,
+    payment_method_id uuid,
     gateway           text,
     currency          text        not null,
     -- What was asked for; it never changes, and neither does the key.
@@ -178,9 +180,11 @@ create table billing.payment (
     constraint payment_refusal_said    check (
         num_nulls(declined_event, declined_xid) = case state when 'declined' then 0 else 2 end
     )
-);
-create unique index payment_one_open on billing.payment (invoice_id)
-    where state in ('created', 'sent', 'unknown', 'manual');
+)
+-- Each row is written three times within a moment.
+with (fillfactor = 50);
+-- By a column that stays as it is when an attempt is sent: the other indexes need not be told.
+create unique index payment_one_open on billing.payment (invoice_id) where settled_at is null;
 create unique index payment_nth on billing.payment (invoice_id, attempt);
 create index payment_of_account on billing.payment (account_id);
 create index payment_succeeded on billing.payment (succeeded_xid) where succeeded_xid is not null;
@@ -197,6 +201,9 @@ create constraint trigger payment_declined after update on billing.payment
     execute function outbox.require_event(
         'payment.declined', 'declined_event', 'declined_xid'
     );
+
+create trigger payment_method_kept before delete or truncate on billing.payment_method
+    for each statement execute function billing.refuse_removal();
 
 -- Nothing leaves a final state; what a gateway said is never unsaid.
 create function billing.refuse_payment_move() returns trigger

@@ -84,11 +84,12 @@ create constraint trigger hold_released after update on billing.hold
 -- One notice per account, kind and cause: the intent row of the consumer that sends.
 create table billing.notice (
     notice_id   uuid        primary key,
-    account_id  uuid        not null references billing.account,
+    -- Both are read before, and never deleted; whether they are there is checked (F2).
+    account_id  uuid        not null,
     kind        text        not null,
     -- The invoice, payment or hold that it tells of.
     cause       uuid        not null,
-    invoice_id  uuid        references billing.invoice,
+    invoice_id  uuid,
     state       text        not null,
     recipient   text,
     subject     text        not null,
@@ -105,4 +106,6 @@ create table billing.notice (
     constraint notice_sent_instant     check ((state = 'sent') = (sent_at is not null)),
     constraint notice_suppressed_why   check ((state = 'suppressed') = (suppressed is not null)),
     constraint notice_sent_to_somebody check (state <> 'sent' or recipient is not null)
-);
+)
+-- Each row is written twice, soon after each other.
+with (fillfactor = 50);

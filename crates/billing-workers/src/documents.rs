@@ -9,19 +9,20 @@ use std::sync::Arc;
 use billing::document::{self, FrozenInvoice, LoadError, Standing, Written};
 use billing::ids::InvoiceId;
 use outbox::{Act, Dedupe, Event, External, Failure, Load, UnitOfWork};
-use sha2::{Digest, Sha256};
 
 use crate::payload::{InvoiceFinalizedV1, Payload};
 
 pub(crate) mod folder;
+mod line;
 
 use folder::Folder;
 pub use folder::FolderError;
+use line::Line;
 
 /// Writes the documents.
 #[derive(Debug, Clone)]
 pub struct Documents {
-    folder: Arc<Folder>,
+    line: Arc<Line>,
 }
 
 /// A document to be written.
@@ -40,7 +41,7 @@ impl Documents {
     /// [`FolderError`].
     pub fn in_folder(root: &Path) -> Result<Self, FolderError> {
         Ok(Self {
-            folder: Arc::new(Folder::create(root, "documents'")?),
+            line: Arc::new(Line::into_folder(Folder::create(root, "documents'")?)),
         })
     }
 }
@@ -76,14 +77,7 @@ impl External for Documents {
     }
 
     async fn act(&self, draft: &Arc<Draft>) -> Act<Written> {
-        let (folder, draft) = (Arc::clone(&self.folder), Arc::clone(draft));
-        match tokio::task::spawn_blocking(move || write(&folder, &draft)).await {
-            Ok(act) => act,
-            Err(error) => Act::Retry {
-                error: error.to_string(),
-                after: None,
-            },
-        }
+        self.line.write(Arc::clone(draft)).await
     }
 
     async fn settle(
@@ -94,25 +88,6 @@ impl External for Documents {
         let written: Vec<Written> = answers.into_iter().map(|(_, written)| written).collect();
         document::written(tx, &written).await?;
         Ok(())
-    }
-}
-
-fn write(folder: &Folder, draft: &Draft) -> Act<Written> {
-    let page = document::render(&draft.invoice);
-    match folder.write(&draft.path, page.as_bytes(), draft.is_again) {
-        Ok(()) => Act::Answer(Written {
-            invoice_id: draft.invoice.invoice_id,
-            sha256: Sha256::digest(&page).into(),
-            bytes: i64::try_from(page.len()).unwrap_or(i64::MAX),
-        }),
-        Err(error) if error.is_of_the_folder() => Act::Unavailable {
-            error: error.to_string(),
-            after: None,
-        },
-        Err(error) => Act::Retry {
-            error: error.to_string(),
-            after: None,
-        },
     }
 }
 

@@ -98,17 +98,20 @@ fn dunning() -> ConsumerSpec {
 
 /// A disk that does not answer within this time holds nobody else's document up.
 const FILE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Files are made durable together: as many as a batch has.
+const FILE_CALLS: usize = 500;
 
 fn documents() -> ConsumerSpec {
     let spec = ConsumerSpec::new("documents", &[InvoiceFinalizedV1::TOPIC]);
     ConsumerSpec {
+        concurrency: FILE_CALLS,
         call_timeout: FILE_TIMEOUT,
         ..spec
     }
 }
 
 /// A card that is asked at once does not keep the others waiting.
-const CARD_CALLS: usize = 64;
+const CARD_CALLS: usize = 128;
 /// Most answers come within a second; who waits for a slow one waits alone.
 const CARD_PATIENCE: Duration = Duration::from_secs(3);
 /// Asking for a payment can take two calls, with a departure between them.

@@ -22,7 +22,7 @@ pub(crate) trait Payload: DeserializeOwned {
     /// Reads an event of the topic.
     fn of(event: &Event) -> Result<Self, Failure> {
         event.expect_version(Self::VERSION)?;
-        Self::deserialize(&event.payload).map_err(|error| {
+        Self::deserialize(&*event.payload).map_err(|error| {
             Failure::retry(format!(
                 "the payload of {} {} cannot be read: {error}",
                 event.topic, event.event_id
@@ -197,7 +197,7 @@ mod tests {
             part: 5,
             lane: Lane::Bulk,
             at: chrono::DateTime::UNIX_EPOCH,
-            payload,
+            payload: payload.into(),
             actor: "test".to_owned(),
             reason: None,
             request_id: None,

@@ -7,6 +7,8 @@
 //!
 //! Owns `billing.document`. Reads `billing.invoice`, `billing.line`. Emits nothing.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use outbox::UnitOfWork;
@@ -21,11 +23,13 @@ mod digits;
 mod page;
 mod store;
 mod whole_file;
+mod whole_files;
 
 pub use digits::grouped;
 pub use page::render;
 pub use store::{intend, written};
 pub use whole_file::{WholeFile, clear_leftovers, sync_folder};
+pub use whole_files::write_all;
 
 /// So many invoices' files lie in one folder: people and backups open it without waiting.
 const FILES_PER_FOLDER: i64 = 1000;
@@ -201,6 +205,25 @@ pub async fn load_all(
 ) -> Result<Vec<FrozenInvoice>, LoadError> {
     let mut found = store::invoices(conn, invoice_ids).await?;
     store::fill_lines(conn, &mut found).await?;
+    in_order(&found, invoice_ids)
+}
+
+/// The invoices without their lines, in the order asked for: for whoever tells of a payment.
+///
+/// # Errors
+/// [`LoadError`]; one invoice that cannot be loaded fails all.
+pub(crate) async fn load_heads(
+    conn: &mut PgConnection,
+    invoice_ids: &[InvoiceId],
+) -> Result<Vec<FrozenInvoice>, LoadError> {
+    let found = store::invoices(conn, invoice_ids).await?;
+    in_order(&found, invoice_ids)
+}
+
+fn in_order(
+    found: &HashMap<InvoiceId, FrozenInvoice>,
+    invoice_ids: &[InvoiceId],
+) -> Result<Vec<FrozenInvoice>, LoadError> {
     let taken = |id: &InvoiceId| found.get(id).cloned().ok_or(LoadError::Missing(*id));
     invoice_ids.iter().map(taken).collect()
 }

@@ -11,6 +11,7 @@ mod store;
 use chrono::{DateTime, TimeDelta, Utc};
 use outbox::{Locked, NewEvent, UnitOfWork};
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::account;
 use crate::hold::{self, Reason};
@@ -72,7 +73,53 @@ struct Standing {
     is_unsure: bool,
 }
 
-/// Climbs the next rung after a decline. Answers why there was nothing to do, if so.
+/// Climbs the next rung after each of these declines, which are of different accounts. Answers, in
+/// their order, why there was nothing to do, if so.
+///
+/// # Errors
+/// The database's.
+pub async fn escalate_all(
+    tx: &mut UnitOfWork,
+    declined: &[Declined],
+    now: DateTime<Utc>,
+) -> Result<Vec<Option<String>>, sqlx::Error> {
+    let accounts: Vec<AccountId> = declined.iter().map(|one| one.account).collect();
+    let locks = account::lock_all(tx, &accounts).await?;
+    let invoices: Vec<InvoiceId> = declined.iter().map(|one| one.invoice).collect();
+    let owed = store::owed(tx, &invoices).await?;
+    let why_not = |one: &Declined| match locks.contains_key(&one.account) {
+        false => Some("the account is not there".to_owned()),
+        true if owed.contains(&one.invoice) => None,
+        true => Some("the invoice was paid meanwhile".to_owned()),
+    };
+    let answers: Vec<Option<String>> = declined.iter().map(why_not).collect();
+    let climbing = declined.iter().zip(&answers);
+    let climbing: Vec<Declined> = climbing
+        .filter_map(|(one, why)| why.is_none().then_some(*one))
+        .collect();
+    store::open(tx, &climbing, STANDARD.name, now).await?;
+    let whose: Vec<_> = climbing
+        .iter()
+        .map(|one| (one.invoice, one.account))
+        .collect();
+    let standings = store::standings(tx, &whose).await?;
+    let mut plans = store::Plans::default();
+    for one in &climbing {
+        let (locked, standing) = (locks[&one.account], &standings[&one.invoice]);
+        let plan = match STANDARD.next(standing.opened_at, standing.retries, one.is_soft) {
+            Rung::RetryAt(at) => retry(tx, locked, one.invoice, (standing, at)),
+            Rung::Hold => {
+                let cause = one.payment.to_string();
+                hold(tx, (locked, one.invoice), standing, (&cause, now)).await?
+            }
+        };
+        plans.push(one.invoice, plan);
+    }
+    store::plan(tx, &plans).await?;
+    Ok(answers)
+}
+
+/// Climbs the next rung after one decline. Answers why there was nothing to do, if so.
 ///
 /// # Errors
 /// The database's.
@@ -81,23 +128,8 @@ pub async fn escalate(
     declined: Declined,
     now: DateTime<Utc>,
 ) -> Result<Option<String>, sqlx::Error> {
-    let Some(locked) = lock(tx, declined.account).await? else {
-        return Ok(Some("the account is not there".to_owned()));
-    };
-    if !store::is_owed(tx, declined.invoice).await? {
-        return Ok(Some("the invoice was paid meanwhile".to_owned()));
-    }
-    store::open(tx, declined, STANDARD.name, now).await?;
-    let standing = store::standing(tx, declined.invoice, declined.account).await?;
-    let next = STANDARD.next(standing.opened_at, standing.retries, declined.is_soft);
-    match next {
-        Rung::RetryAt(at) => retry(tx, locked, declined.invoice, (&standing, at)).await?,
-        Rung::Hold => {
-            let cause = declined.payment.to_string();
-            hold(tx, (locked, declined.invoice), &standing, (&cause, now)).await?;
-        }
-    }
-    Ok(None)
+    let mut answers = escalate_all(tx, &[declined], now).await?;
+    Ok(answers.pop().flatten())
 }
 
 /// Looks again at a hold that waited for an unknown outcome.
@@ -112,12 +144,18 @@ pub async fn look_again(
     let Some(locked) = lock(tx, account).await? else {
         return Ok(Some("the account is not there".to_owned()));
     };
-    if !store::is_owed(tx, invoice).await? {
+    if store::owed(tx, &[invoice]).await?.is_empty() {
         return Ok(Some("the invoice was paid meanwhile".to_owned()));
     }
-    let standing = store::standing(tx, invoice, account).await?;
+    let standings = store::standings(tx, &[(invoice, account)]).await?;
+    let Some(standing) = standings.get(&invoice) else {
+        return Ok(Some("the invoice is not in dunning".to_owned()));
+    };
     let cause = invoice.to_string();
-    hold(tx, (locked, invoice), &standing, (&cause, now)).await?;
+    let mut plans = store::Plans::default();
+    let plan = hold(tx, (locked, invoice), standing, (&cause, now)).await?;
+    plans.push(invoice, plan);
+    store::plan(tx, &plans).await?;
     Ok(None)
 }
 
@@ -141,17 +179,28 @@ async fn lock(tx: &mut UnitOfWork, account: AccountId) -> Result<Option<Locked>,
     Ok(account::lock_all(tx, &[account]).await?.remove(&account))
 }
 
-async fn retry(
+/// What comes next for an invoice, and how many rungs that is up.
+struct Plan {
+    state: &'static str,
+    timer: Option<Uuid>,
+    up: i32,
+}
+
+fn retry(
     tx: &mut UnitOfWork,
     locked: Locked,
     invoice: InvoiceId,
     (standing, at): (&Standing, DateTime<Utc>),
-) -> Result<(), sqlx::Error> {
+) -> Plan {
     let nth = standing.retries + 1;
     let why = format!("retry {nth} of {}", STANDARD.retry_days.len());
     let payload = json!({ "invoice_id": invoice, "why": why });
     let timer = tx.append_at(locked, at, NewEvent::new("payment.wanted", 1, payload));
-    store::plan(tx, invoice, ("retrying", Some(timer)), 1).await
+    Plan {
+        state: "retrying",
+        timer: Some(timer),
+        up: 1,
+    }
 }
 
 async fn hold(
@@ -159,15 +208,23 @@ async fn hold(
     (locked, invoice): (Locked, InvoiceId),
     standing: &Standing,
     (cause, now): (&str, DateTime<Utc>),
-) -> Result<(), sqlx::Error> {
+) -> Result<Plan, sqlx::Error> {
     if standing.is_unsure {
         let payload = json!({ "invoice_id": invoice, "account_id": locked.key() });
         let event = NewEvent::new("dunning.due", 1, payload);
         let timer = tx.append_at(locked, now + UNKNOWN_WAIT, event);
-        return store::plan(tx, invoice, ("exhausted", Some(timer)), 0).await;
+        return Ok(Plan {
+            state: "exhausted",
+            timer: Some(timer),
+            up: 0,
+        });
     }
     hold::place(tx, locked, (Reason::Delinquent, cause), now).await?;
-    store::plan(tx, invoice, ("held", None), 0).await
+    Ok(Plan {
+        state: "held",
+        timer: None,
+        up: 0,
+    })
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use serde::Serialize;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use crate::account::AccountError;
+use crate::account::{self, AccountError};
 use crate::document::LoadError;
 use crate::ids::{AccountId, HoldId, InvoiceId, NoticeId, PaymentId};
 use crate::money::MoneyError;
@@ -52,6 +52,14 @@ impl About {
             Self::PaymentFailed(_) => "payment_failed",
             Self::Hold(_) => "hold",
             Self::Release(_) => "release",
+        }
+    }
+
+    /// Whether what it tells of may be over by the time that it is told.
+    fn can_be_overtaken(self) -> bool {
+        match self {
+            Self::Invoice(_) | Self::Receipt(_) => false,
+            Self::PaymentFailed(_) | Self::Hold(_) | Self::Release(_) => true,
         }
     }
 
@@ -152,8 +160,8 @@ impl From<LoadError> for IntendError {
 
 /// Writes the intents of notices, and says what is to be done about each; in their order.
 ///
-/// The accounts are locked first, so what is decided here holds until the transaction ends.
-/// `host` is the sender's, for the notices' message ids.
+/// Where the account's state of now decides, it is locked first, so what is decided here holds until
+/// the transaction ends; an invoice that is final and money that came stay what they are. `host` is the sender's, for the notices' message ids.
 ///
 /// # Errors
 /// [`IntendError`]; one notice that cannot be written fails all.
@@ -162,7 +170,12 @@ pub async fn intend_all(
     wanted: &[Wanted],
     host: &str,
 ) -> Result<Vec<Intent>, IntendError> {
-    let accounts = store::lock_accounts(tx, wanted).await?;
+    let changing = wanted.iter().filter(|one| one.about.can_be_overtaken());
+    let changing: Vec<AccountId> = changing.map(|one| one.account).collect();
+    if !changing.is_empty() {
+        account::lock_all(tx, &changing).await?;
+    }
+    let accounts = store::recipients(tx, wanted).await?;
     let facts = facts::gather(tx, wanted).await?;
     let mut drafts = Vec::with_capacity(wanted.len());
     for (wanted, fact) in wanted.iter().zip(facts) {

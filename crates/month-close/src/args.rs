@@ -64,7 +64,12 @@ pub(crate) struct CloseArgs {
     #[arg(long, value_enum, conflicts_with = "usage")]
     pub(crate) sample: Option<Sample>,
     /// How many accounts the sample `cloud` has: 1000 unless given. More than before adds the rest
-    #[arg(long, value_name = "N", requires = "sample", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "sample",
+        value_parser = clap::value_parser!(u64).range(1..=100_000_000)
+    )]
     pub(crate) accounts: Option<u64>,
     /// From which the sample `cloud` is drawn, 1 unless given: the same seed, the same customers
     #[arg(long, value_name = "S", requires = "sample")]

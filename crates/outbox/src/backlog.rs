@@ -88,24 +88,34 @@ pub async fn unread_estimate(pool: &PgPool) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"
         -- backlog: about how many are unread
+        with newest as (
+            select consumer.consumer, lanes.lane, number::smallint as shard, shards, topics,
+                newest.id
+            from outbox.consumer
+            cross join (values (0::smallint), (1)) as lanes (lane)
+            cross join generate_series(0, shards - 1) as number
+            cross join lateral (
+                select id
+                from outbox.position
+                where position.consumer = consumer.consumer
+                    and generation = consumer.generation
+                    and lane = lanes.lane
+                    and shard = number
+                order by n desc
+                limit 1
+            ) as newest
+        ),
+        -- Per consumer, topic and lane: a table of a thousand rows, found by hash for each event.
+        wanted as materialized (
+            select topic, lane, part::smallint as part, id
+            from newest
+            cross join unnest(topics) as topic
+            join generate_series(0, 63) as part on part % shards = shard
+        )
         select count(*) as "unread!"
-        from outbox.consumer
-        cross join (values (0), (1)) as lanes (lane)
-        cross join generate_series(0, shards - 1) as number
-        cross join lateral (
-            select id
-            from outbox.position
-            where position.consumer = consumer.consumer
-                and generation = consumer.generation
-                and lane = lanes.lane
-                and shard = number
-            order by n desc
-            limit 1
-        ) as newest
-        join outbox.event on event.lane = lanes.lane
-            and event.part % shards = number
-            and event.id > newest.id
-            and event.topic = any (topics)
+        from outbox.event
+        join wanted using (topic, lane, part)
+        where event.id > wanted.id and event.id > (select min(id) from newest)
         "#
     )
     .fetch_one(pool)
@@ -178,13 +188,13 @@ async fn is_behind(pool: &PgPool, name: &str, lane: Lane) -> Result<bool, sqlx::
     let Some(mut after) = shards.iter().map(|row| point(row.tick, row.id)).min() else {
         return Ok(false);
     };
+    let topics = &shards[0].topics;
     let mut conn = pool.acquire().await?;
-    while let Some(page) = postgres::read(&mut conn, lane, after, PAGE).await? {
+    while let Some(page) = postgres::read_some(&mut conn, (lane, Some(topics)), after, PAGE).await?
+    {
         let unread = page.events.iter().any(|event| {
             shards.iter().any(|row| {
-                event.part % row.shards == row.shard
-                    && point(row.tick, row.id) < event.point
-                    && row.topics.contains(&event.topic)
+                event.part % row.shards == row.shard && point(row.tick, row.id) < event.point
             })
         });
         if unread {

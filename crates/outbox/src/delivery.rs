@@ -6,6 +6,8 @@
 //!
 //! Owns `outbox.delivery`, `outbox.obsolete`.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
@@ -25,6 +27,8 @@ pub(crate) enum Parking {
     /// Its version is newer than this program: no attempt was made, and it is asked again after so
     /// many microseconds.
     Newer { error: String, wait_us: i64 },
+    /// The other side, which took others, did not take it: no attempt is counted.
+    TurnedAway { error: String, wait_us: i64 },
     /// A call that goes on; given up after so many seconds.
     Running { owner: Uuid, seconds: i32 },
     /// Trying again cannot help.
@@ -65,7 +69,7 @@ pub(crate) async fn park(
         event.part,
         event.lane.code(),
         event.at,
-        event.payload,
+        &*event.payload,
         event.actor,
         event.reason,
         event.request_id,
@@ -111,7 +115,7 @@ impl<'a> Columns<'a> {
                 wait_us: Some(*wait_us),
                 ..Self::default()
             },
-            Parking::Newer { error, wait_us } => Self {
+            Parking::Newer { error, wait_us } | Parking::TurnedAway { error, wait_us } => Self {
                 state: "retry",
                 error: Some(error),
                 wait_us: Some(*wait_us),
@@ -295,7 +299,7 @@ impl Row {
             part: self.part,
             lane: Lane::from_code(self.lane),
             at: self.at,
-            payload: self.payload,
+            payload: Arc::new(self.payload),
             actor: self.actor,
             reason: self.reason,
             request_id: self.request_id,

@@ -2,6 +2,8 @@
 //!
 //! An event carries facts, never authority: whoever acts on it reads the state of now again.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
@@ -97,7 +99,7 @@ pub struct Event {
     /// When it was appended, by the database's clock.
     pub at: DateTime<Utc>,
     /// The facts.
-    pub payload: Value,
+    pub payload: Arc<Value>,
     /// Who did it.
     pub actor: String,
     /// Why, in the actor's words.

@@ -4,6 +4,7 @@
 //! process owns its events; one more loop tries the deliveries in trouble. Every loop is a step
 //! plus waiting, and is started again should it panic.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,6 +78,8 @@ pub(crate) struct Subscription {
     pub(crate) context: Context,
     pub(crate) spec: ConsumerSpec,
     pub(crate) registered: Registered,
+    /// Those of the specification, as the database takes them.
+    pub(crate) topics: Arc<[String]>,
 }
 
 impl Subscription {
@@ -169,10 +172,12 @@ impl Worker {
         let own = spec.clone();
         let start: Start = Box::new(move |registered, context, ear, shutdown, tasks| {
             let context = context.clone();
+            let topics = own.topics.iter().map(ToString::to_string).collect();
             let runner = Arc::new(runner(Subscription {
                 context,
                 spec: own,
                 registered,
+                topics,
             }));
             for lane in Lane::ALL {
                 let (runner, shutdown, listener) =
@@ -201,8 +206,12 @@ impl Worker {
     /// When the consumers cannot be registered, or no socket can be opened for wake-ups. Later
     /// trouble with the database is waited out.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), sqlx::Error> {
+        let topics: BTreeSet<&str> = (self.consumers.iter())
+            .flat_map(|(spec, _)| spec.topics.iter().copied())
+            .collect();
+        let topics = topics.into_iter().map(str::to_owned);
         let context = Context {
-            reader: Reader::new(self.outbox.pool().clone()),
+            reader: Reader::new(self.outbox.pool().clone(), topics),
             outbox: self.outbox,
             config: self.config,
             member: crate::ids::new(),

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use billing::document::{WholeFile, clear_leftovers, sync_folder};
+use billing::document::{self, WholeFile, clear_leftovers, sync_folder};
 
 /// Why a file or its folder could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +44,15 @@ impl FolderError {
     }
 }
 
+/// A file to be written below a folder's root.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NewFile<'a> {
+    pub(crate) path: &'a str,
+    pub(crate) bytes: &'a [u8],
+    /// Whether an earlier attempt may have left an unfinished file.
+    pub(crate) again: bool,
+}
+
 /// A folder with sub-folders.
 #[derive(Debug)]
 pub(crate) struct Folder {
@@ -75,31 +84,59 @@ impl Folder {
     pub(crate) fn write(&self, path: &str, bytes: &[u8], again: bool) -> Result<(), FolderError> {
         let path = Path::new(path);
         let written = self.try_write(path, bytes, again);
-        written.map_err(|source| {
-            if source.kind() == ErrorKind::NotFound {
-                // Somebody removed a sub-folder: look again at the next attempt.
-                self.known
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .clear();
-            }
-            FolderError {
-                whose: self.whose,
-                path: self.root.join(path),
-                source,
-            }
-        })
+        written.map_err(|source| self.blame(path, source))
     }
 
     fn try_write(&self, path: &Path, bytes: &[u8], again: bool) -> io::Result<()> {
+        let mut file = WholeFile::create(&self.prepare(path, again)?)?;
+        file.write_all(bytes)?;
+        file.finish()
+    }
+
+    /// Writes many files, which are made durable together; one result each, in their order.
+    pub(crate) fn write_all(&self, files: &[NewFile<'_>]) -> Vec<Result<(), FolderError>> {
+        let targets: Vec<_> = files
+            .iter()
+            .map(|file| self.prepare(Path::new(file.path), file.again))
+            .collect();
+        let ready = files.iter().zip(&targets);
+        let ready: Vec<(PathBuf, &[u8])> = ready
+            .filter_map(|(file, target)| Some((target.as_ref().ok()?.clone(), file.bytes)))
+            .collect();
+        let mut written = document::write_all(&ready).into_iter();
+        let results = files.iter().zip(targets).map(|(file, target)| {
+            let ended = match target {
+                Ok(_) => written.next().expect("one result for each file"),
+                Err(error) => Err(error),
+            };
+            ended.map_err(|source| self.blame(Path::new(file.path), source))
+        });
+        results.collect()
+    }
+
+    /// Where the file goes, once its folders are there.
+    fn prepare(&self, path: &Path, again: bool) -> io::Result<PathBuf> {
         self.ensure_parents(path)?;
         let target = self.root.join(path);
         if again {
             clear_leftovers(&target)?;
         }
-        let mut file = WholeFile::create(&target)?;
-        file.write_all(bytes)?;
-        file.finish()
+        Ok(target)
+    }
+
+    fn blame(&self, path: &Path, source: io::Error) -> FolderError {
+        if source.kind() == ErrorKind::NotFound {
+            // Somebody removed a sub-folder: look again at the next attempt.
+            self.known
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clear();
+        }
+        FolderError {
+            whose: self.whose,
+            path: self.root.join(path),
+            source,
+        }
     }
 
     /// Makes the sub-folders above a file, each durable in its parent before anything lies in it.

@@ -82,7 +82,7 @@ mod tests {
             part: 5,
             lane: Lane::Interactive,
             at: DateTime::UNIX_EPOCH,
-            payload,
+            payload: payload.into(),
             actor: "test".to_owned(),
             reason: None,
             request_id: None,

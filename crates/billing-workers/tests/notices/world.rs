@@ -194,7 +194,7 @@ impl World {
             part: row.get("part"),
             lane: Lane::Bulk,
             at: row.get("at"),
-            payload: row.get("payload"),
+            payload: row.get::<serde_json::Value, _>("payload").into(),
             actor: row.get("actor"),
             reason: None,
             request_id: None,

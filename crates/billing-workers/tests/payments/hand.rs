@@ -143,7 +143,7 @@ fn event(row: &PgRow) -> Event {
         part: row.get("part"),
         lane: Lane::Interactive,
         at: row.get("at"),
-        payload: row.get("payload"),
+        payload: row.get::<serde_json::Value, _>("payload").into(),
         actor: row.get("actor"),
         reason: None,
         request_id: None,

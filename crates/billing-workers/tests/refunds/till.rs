@@ -80,7 +80,7 @@ impl Till {
             part: row.get("part"),
             lane: Lane::Interactive,
             at: row.get("at"),
-            payload: row.get("payload"),
+            payload: row.get::<serde_json::Value, _>("payload").into(),
             actor: row.get("actor"),
             reason: None,
             request_id: None,

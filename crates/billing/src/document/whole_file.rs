@@ -19,7 +19,13 @@ const SILENCE: Duration = Duration::from_secs(3600);
 #[derive(Debug)]
 pub struct WholeFile {
     content: BufWriter<File>,
-    /// Taken once it has its name.
+    name: Name,
+}
+
+/// The names of a file on its way; dropped before it is placed, the file is removed.
+#[derive(Debug)]
+pub(super) struct Name {
+    /// Taken once the file has its own name.
     temporary: Option<PathBuf>,
     target: PathBuf,
 }
@@ -40,8 +46,10 @@ impl WholeFile {
         let content = BufWriter::new(file);
         Ok(Self {
             content,
-            temporary: Some(temporary),
-            target: target.to_owned(),
+            name: Name {
+                temporary: Some(temporary),
+                target: target.to_owned(),
+            },
         })
     }
 
@@ -53,7 +61,7 @@ impl WholeFile {
     /// The file system's.
     pub fn clear_old_leftovers(&self) -> io::Result<()> {
         let now = self.content.get_ref().metadata()?.modified()?;
-        each_leftover(&self.target, |leftover| {
+        each_leftover(&self.name.target, |leftover| {
             // One that is gone by now has found its name, or another remover.
             let Ok(about) = fs::metadata(leftover) else {
                 return Ok(());
@@ -73,11 +81,28 @@ impl WholeFile {
     pub fn finish(mut self) -> io::Result<()> {
         self.content.flush()?;
         self.content.get_ref().sync_all()?;
+        self.name.place()?;
+        sync_folder(folder(&self.name.target))
+    }
+
+    /// Closes the file, whose content is durable only when told so.
+    pub(super) fn close(mut self, durable: bool) -> io::Result<Name> {
+        self.content.flush()?;
+        if durable {
+            self.content.get_ref().sync_all()?;
+        }
+        Ok(self.name)
+    }
+}
+
+impl Name {
+    /// Gives the file its own name. Call it when the content is durable.
+    pub(super) fn place(&mut self) -> io::Result<()> {
         if let Some(temporary) = &self.temporary {
             fs::rename(temporary, &self.target)?;
         }
         self.temporary = None;
-        sync_folder(folder(&self.target))
+        Ok(())
     }
 }
 
@@ -91,7 +116,7 @@ impl Write for WholeFile {
     }
 }
 
-impl Drop for WholeFile {
+impl Drop for Name {
     fn drop(&mut self) {
         if let Some(temporary) = &self.temporary
             && let Err(error) = fs::remove_file(temporary)
@@ -150,7 +175,7 @@ fn prefix(target: &Path) -> io::Result<String> {
     named.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidFilename, "the path names no file"))
 }
 
-fn folder(target: &Path) -> &Path {
+pub(super) fn folder(target: &Path) -> &Path {
     match target.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),

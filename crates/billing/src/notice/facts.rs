@@ -133,14 +133,21 @@ struct Sources {
 impl Sources {
     async fn read(tx: &mut UnitOfWork, wanted: &[Wanted]) -> Result<Self, IntendError> {
         let payments = store::payments(tx, &ids(wanted, payment)).await?;
-        let mut invoice_ids = ids(wanted, |wanted| match wanted.about {
+        let mut told = ids(wanted, |wanted| match wanted.about {
             About::Invoice(id) => Some(id),
             _ => None,
         });
-        invoice_ids.extend(payments.values().filter_map(|payment| payment.invoice_id));
-        invoice_ids.sort_unstable();
-        invoice_ids.dedup();
-        let invoices = document::load_all(tx, &invoice_ids).await?;
+        told.sort_unstable();
+        told.dedup();
+        // Of an invoice that was paid or not nothing but its head is told.
+        let mut named: Vec<InvoiceId> =
+            payments.values().filter_map(|one| one.invoice_id).collect();
+        named.sort_unstable();
+        named.dedup();
+        named.retain(|id| told.binary_search(id).is_err());
+        let mut invoices = document::load_all(tx, &told).await?;
+        invoices.extend(document::load_heads(tx, &named).await?);
+        let invoice_ids = [told, named].concat();
         let releases = ids(wanted, |wanted| match wanted.about {
             About::Release(id) => Some(id),
             _ => None,

@@ -22,20 +22,17 @@ pub(super) struct Recipient {
     pub(super) email: Option<String>,
 }
 
-/// In the order of their ids, as everybody who locks several accounts does.
-pub(super) async fn lock_accounts(
+pub(super) async fn recipients(
     tx: &mut UnitOfWork,
     wanted: &[Wanted],
 ) -> Result<HashMap<AccountId, Recipient>, sqlx::Error> {
     let ids: Vec<Uuid> = wanted.iter().map(|one| one.account.into()).collect();
     let rows = sqlx::query!(
         "
-        -- notice: lock accounts
+        -- notice: recipients
         select account_id, name, zone, email
         from billing.account
         where account_id = any ($1)
-        order by account_id
-        for update
         ",
         &ids,
     )

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `sampled_per_s` | accounts per second of making the sample |
 //! | `generated_per_s` | accounts per second of the stage *generate* |
-//! | `settled_per_s` | accounts per second of the stage *settle*: everything is published, charged, told and filed |
+//! | `settled_per_s` | accounts per second of the stage *settle*: all is charged, told and filed |
 //! | `total_s` | generate, settle and checks |
 //! | `reference_per_s` | accounts per second of the reference |
 //! | `ratio` | `generated_per_s` / `reference_per_s` |

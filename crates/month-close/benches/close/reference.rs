@@ -1,6 +1,6 @@
 //! The reference: the rows of the close once more, as cheaply as Postgres takes rows.
 //!
-//! Same columns, same contents, same indexes; no triggers, no foreign keys, no checks, no locks, one
+//! Same columns, contents and indexes; no triggers, no foreign keys, no checks, no locks, one
 //! connection, binary COPY. Nothing that keeps a billing system right is in it, so no close reaches
 //! it; how near one comes says how much all that costs on the machine at hand.
 

@@ -18,10 +18,14 @@ use crate::tick::{self, Diff, Tick};
 
 /// How many ticks' snapshots are read for one page.
 const TICKS: i64 = 256;
-/// How many events a page holds at most, of both lanes.
-const EVENTS: i64 = 2_000;
+/// How many events a page spans at most, of both lanes and all topics: a batch of some hundred for
+/// each of eight shards.
+const EVENTS: i64 = 4_000;
 /// How many pages are kept for the other consumers of this process.
 const KEPT: usize = 8;
+/// A page of no more events than that is read for all consumers of this process: near its end they
+/// read the log together. Farther back each goes at a pace of its own, and reads what it wants.
+const TOGETHER: i64 = 200;
 
 /// Consecutive events of a lane.
 #[derive(Debug)]
@@ -31,11 +35,16 @@ pub struct Page {
     pub to: LogPoint,
     /// Number and instant of each tick of the page and of the one before.
     ticks: Vec<(i64, DateTime<Utc>)>,
-    /// The events, in the log's order.
+    /// The events of the topics asked for, in the log's order.
     pub events: Vec<Event>,
 }
 
 impl Page {
+    /// Whether it holds what comes next after a point.
+    pub(crate) fn follows(&self, point: LogPoint) -> bool {
+        self.after <= point && point < self.to
+    }
+
     /// When the tick of a point of this page, or just before it, was cut.
     pub(crate) fn cut_at(&self, point: LogPoint) -> DateTime<Utc> {
         let found = self.ticks.binary_search_by_key(&point.tick, |(n, _)| *n);
@@ -47,35 +56,46 @@ impl Page {
 #[derive(Debug, Clone)]
 pub(crate) struct Reader {
     pool: PgPool,
+    /// Those of all consumers of this process: nobody here wants the others' events.
+    topics: Arc<[String]>,
     lanes: Arc<[Mutex<VecDeque<Arc<Page>>>; 2]>,
 }
 
 impl Reader {
-    pub(crate) fn new(pool: PgPool) -> Self {
+    pub(crate) fn new(pool: PgPool, topics: impl IntoIterator<Item = String>) -> Self {
         Self {
             pool,
+            topics: topics.into_iter().collect(),
             lanes: Arc::default(),
         }
     }
 
     /// The page that holds what comes next after a point, or nothing when the log ends there. It
     /// may begin earlier: the reader skips what is at or before its point.
+    /// Of other topics than those asked for it holds any or none.
     pub(crate) async fn page(
         &self,
         lane: Lane,
         after: LogPoint,
+        topics: &[String],
     ) -> Result<Option<Arc<Page>>, sqlx::Error> {
         let mut kept = self.lanes[usize::from(lane == Lane::Bulk)].lock().await;
-        if let Some(page) = kept
-            .iter()
-            .find(|page| page.after <= after && after < page.to)
-        {
+        if let Some(page) = kept.iter().find(|page| page.follows(after)) {
             return Ok(Some(Arc::clone(page)));
         }
         let mut conn = self.pool.acquire().await?;
-        let Some(page) = read(&mut conn, lane, after, EVENTS).await? else {
+        let ticks = ticks(&mut conn, after).await?;
+        let Some(span) = Span::after(&ticks, after, EVENTS) else {
             return Ok(None);
         };
+        if span.events() > TOGETHER {
+            drop(kept);
+            let page = span.read(&mut conn, (lane, Some(topics)), after).await?;
+            return Ok(Some(Arc::new(page)));
+        }
+        let page = span
+            .read(&mut conn, (lane, Some(&self.topics)), after)
+            .await?;
         let page = Arc::new(page);
         kept.push_back(Arc::clone(&page));
         if kept.len() > KEPT {
@@ -104,27 +124,29 @@ pub async fn read(
     after: LogPoint,
     size: i64,
 ) -> Result<Option<Page>, sqlx::Error> {
-    // The first is the lower bound; a point in the middle of a tick needs the one before it.
-    let ticks = tick::from(conn, (after.tick - 1).max(0), TICKS).await?;
-    let Some(span) = Span::after(&ticks, after, size) else {
-        return Ok(None);
-    };
-    let diff = Diff::between(&span.lower.snapshot, &span.upper().snapshot);
-    let rows = fetch(conn, lane, &diff, span.window()).await?;
-    let mut events: Vec<Event> = rows
-        .into_iter()
-        .map(|row| row.into_event(|xid| span.tick_of(xid)))
-        .collect::<Result<_, _>>()?;
-    events.retain(|event| after < event.point);
-    events.sort_unstable_by_key(|event| event.point);
-    let known = std::iter::once(span.lower).chain(span.ticks);
-    let ticks = known.map(|tick| (tick.n, tick.at)).collect();
-    Ok(Some(Page {
-        after,
-        to: span.to,
-        ticks,
-        events,
-    }))
+    read_some(conn, (lane, None), after, size).await
+}
+
+/// The same, of certain topics.
+pub(crate) async fn read_some(
+    conn: &mut PgConnection,
+    wanted: Wanted<'_>,
+    after: LogPoint,
+    size: i64,
+) -> Result<Option<Page>, sqlx::Error> {
+    let ticks = ticks(conn, after).await?;
+    match Span::after(&ticks, after, size) {
+        Some(span) => span.read(conn, wanted, after).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// A lane, and the topics that are read of it: all unless named.
+pub(crate) type Wanted<'a> = (Lane, Option<&'a [String]>);
+
+/// The first is the lower bound; a point in the middle of a tick needs the one before it.
+async fn ticks(conn: &mut PgConnection, after: LogPoint) -> Result<Vec<Tick>, sqlx::Error> {
+    tick::from(conn, (after.tick - 1).max(0), TICKS).await
 }
 
 /// Which ticks a page covers, and up to which id.
@@ -184,6 +206,35 @@ impl<'a> Span<'a> {
                 id,
             },
         }
+    }
+
+    /// How many it holds at most, of both lanes.
+    fn events(&self) -> i64 {
+        self.ticks.iter().map(|tick| tick.events).sum()
+    }
+
+    async fn read(
+        self,
+        conn: &mut PgConnection,
+        wanted: Wanted<'_>,
+        after: LogPoint,
+    ) -> Result<Page, sqlx::Error> {
+        let diff = Diff::between(&self.lower.snapshot, &self.upper().snapshot);
+        let rows = fetch(conn, wanted, &diff, self.window()).await?;
+        let mut events: Vec<Event> = rows
+            .into_iter()
+            .map(|row| row.into_event(|xid| self.tick_of(xid)))
+            .collect::<Result<_, _>>()?;
+        events.retain(|event| after < event.point);
+        events.sort_unstable_by_key(|event| event.point);
+        let known = std::iter::once(self.lower).chain(self.ticks);
+        let ticks = known.map(|tick| (tick.n, tick.at)).collect();
+        Ok(Page {
+            after,
+            to: self.to,
+            ticks,
+            events,
+        })
     }
 
     fn upper(&self) -> &Tick {
@@ -251,7 +302,7 @@ impl Row {
             part: self.part,
             lane: Lane::from_code(self.lane),
             at: self.at,
-            payload: self.payload,
+            payload: Arc::new(self.payload),
             actor: self.actor,
             reason: self.reason,
             request_id: self.request_id,
@@ -264,13 +315,13 @@ impl Row {
 
 async fn fetch(
     conn: &mut PgConnection,
-    lane: Lane,
+    (lane, topics): Wanted<'_>,
     diff: &Diff,
-    (above, up_to): (i64, i64),
+    window: (i64, i64),
 ) -> Result<Vec<Row>, sqlx::Error> {
     match lane {
-        Lane::Interactive => fetch_interactive(conn, diff, above, up_to).await,
-        Lane::Bulk => fetch_bulk(conn, diff, above, up_to).await,
+        Lane::Interactive => fetch_interactive(conn, topics, diff, window).await,
+        Lane::Bulk => fetch_bulk(conn, topics, diff, window).await,
     }
 }
 
@@ -279,12 +330,12 @@ macro_rules! fetch_lane {
     ($name:ident, $sql:literal) => {
         async fn $name(
             conn: &mut PgConnection,
+            topics: Option<&[String]>,
             diff: &Diff,
-            above: i64,
-            up_to: i64,
+            (above, up_to): (i64, i64),
         ) -> Result<Vec<Row>, sqlx::Error> {
             sqlx::query_as!(
-                Row, $sql, diff.from, diff.below, &diff.open, &diff.late, above, up_to,
+                Row, $sql, diff.from, diff.below, &diff.open, &diff.late, above, up_to, topics,
             )
             .fetch_all(conn)
             .await
@@ -304,10 +355,11 @@ fetch_lane!(
         select * from outbox.event
         where lane = 0 and id > $5 and id <= $6
             and xid >= $1::text::xid8 and xid < $2::text::xid8
-            and xid <> all ($3::text[]::xid8[])
+            and xid <> all ($3::text[]::xid8[]) and ($7::text[] is null or topic = any ($7))
         union all
         select * from outbox.event
         where lane = 0 and id > $5 and id <= $6 and xid = any ($4::text[]::xid8[])
+            and ($7::text[] is null or topic = any ($7))
     ) as page
     "#
 );
@@ -324,10 +376,11 @@ fetch_lane!(
         select * from outbox.event
         where lane = 1 and id > $5 and id <= $6
             and xid >= $1::text::xid8 and xid < $2::text::xid8
-            and xid <> all ($3::text[]::xid8[])
+            and xid <> all ($3::text[]::xid8[]) and ($7::text[] is null or topic = any ($7))
         union all
         select * from outbox.event
         where lane = 1 and id > $5 and id <= $6 and xid = any ($4::text[]::xid8[])
+            and ($7::text[] is null or topic = any ($7))
     ) as page
     "#
 );

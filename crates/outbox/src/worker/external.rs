@@ -4,9 +4,8 @@
 //! Answers are recorded whether or not the shard is still ours: what happened outside has happened.
 //! Only the position asks the fence.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 use uuid::Uuid;
@@ -20,17 +19,20 @@ use crate::delivery::claim::Claim;
 use crate::delivery::{self, Parking};
 use crate::event::Event;
 use crate::member::Claimant;
-use crate::position::{self, Cursor, Fence};
+use crate::position::{self, Cursor, Fence, Move};
 
 mod calls;
+mod pace;
 
-use calls::{Called, Calls, Made, Pending};
+use calls::{Called, Calls, Made, Pending, Refused};
+use pace::{Pace, rounds};
 
 pub(crate) struct ExternalRunner<H: External> {
     subscription: Subscription,
     handler: Arc<H>,
     breaker: Arc<Breaker>,
     permits: Arc<Semaphore>,
+    pace: Arc<Pace>,
 }
 
 /// For the calls that outlast their batch.
@@ -41,6 +43,7 @@ impl<H: External> Clone for ExternalRunner<H> {
             handler: Arc::clone(&self.handler),
             breaker: Arc::clone(&self.breaker),
             permits: Arc::clone(&self.permits),
+            pace: Arc::clone(&self.pace),
         }
     }
 }
@@ -50,12 +53,12 @@ type Intents<H> = Vec<(Event, <H as External>::Intent)>;
 type Answers<H> = Vec<(<H as External>::Intent, <H as External>::Answer)>;
 
 /// What ends with a settlement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 enum Close {
     /// A round: more of the batch is to come.
     Round,
-    /// The batch: the position moves behind it.
-    Batch,
+    /// The batch, or what of it there was time for: the position moves on.
+    Batch(Move),
     /// The claim: nothing is under way while we wait, so another process may have the shard.
     Claim,
 }
@@ -75,11 +78,13 @@ impl Progress {
 impl<H: External> ExternalRunner<H> {
     pub(crate) fn new(subscription: Subscription, handler: Arc<H>) -> Self {
         let permits = Arc::new(Semaphore::new(subscription.spec.concurrency));
+        let pace = Arc::new(Pace::new(subscription.spec.concurrency));
         Self {
             subscription,
             handler,
             breaker: Arc::default(),
             permits,
+            pace,
         }
     }
 
@@ -172,7 +177,7 @@ impl<H: External> ExternalRunner<H> {
         let (shard, cursor) = (batch.shard, progress.cursor);
         let fence = match close {
             Close::Round => Fence::Held(cursor),
-            Close::Batch => position::advance(&mut tx, shard, cursor, batch.step()).await?,
+            Close::Batch(step) => position::advance(&mut tx, shard, cursor, step).await?,
             Close::Claim => {
                 let over = Claimant {
                     seconds: 0,
@@ -184,8 +189,9 @@ impl<H: External> ExternalRunner<H> {
         if !answers.is_empty() {
             self.handler.settle(&mut tx, answers).await?;
         }
-        if let (Fence::Held(_), Close::Batch) = (fence, close) {
-            for (event, parking) in &progress.parked {
+        if let (Fence::Held(_), Close::Batch(step)) = (fence, close) {
+            let passed = progress.parked.iter();
+            for (event, parking) in passed.filter(|(event, _)| event.point <= step.to) {
                 delivery::park(&mut tx, self.subscription.id(), event, parking).await?;
             }
         }
@@ -274,21 +280,31 @@ impl<H: External> ExternalRunner<H> {
             cursor: batch.cursor,
             parked: Vec::new(),
         };
+        let patience = self.subscription.spec.patience;
+        let (began, count) = (Instant::now(), batch.events.len());
         let mut rounds = rounds(&batch.events).into_iter().peekable();
         while let Some(events) = rounds.next() {
             let Some(intents) = self.load(batch, &mut progress, events).await? else {
                 return Ok(End::Lost);
             };
-            let patience = self.subscription.spec.patience;
-            let mut made = self.calls().make(intents, patience).await;
+            let mut made = self
+                .calls()
+                .make(intents, (patience, began + patience))
+                .await;
             self.note(&mut progress, &mut made);
             slow.append(&mut made.slow);
-            let close = match (&made.unavailable, rounds.peek()) {
+            let is_over = !made.left.is_empty();
+            let down = made.unavailable.pop();
+            let close = match (&down, rounds.peek()) {
                 (Some(_), _) if slow.is_empty() => Close::Claim,
+                (None, _) if is_over => {
+                    made.left.extend(rounds.by_ref().flatten());
+                    cut(batch, &made.left)
+                }
                 (Some(_), _) | (None, Some(_)) => Close::Round,
-                (None, None) => Close::Batch,
+                (None, None) => Close::Batch(batch.step()),
             };
-            if !made.answers.is_empty() && made.unavailable.is_none() {
+            if !made.answers.is_empty() && down.is_none() {
                 self.breaker.reset();
             }
             if !self
@@ -297,19 +313,28 @@ impl<H: External> ExternalRunner<H> {
             {
                 return Ok(End::Lost);
             }
-            if let Some((error, after)) = made.unavailable {
+            if let Some(Refused { error, after, .. }) = down {
                 let wait = self.breaker.trip(after);
                 let consumer = self.subscription.spec.name;
                 tracing::warn!(consumer, error, "{consumer} waits {wait:?}: {error}");
                 return Ok(End::Wait(progress.cursor, wait));
             }
         }
+        self.pace.took(count, began.elapsed(), patience);
         Ok(End::Moved(progress.cursor))
     }
 
     /// Failed and slow calls leave the batch with its position.
     fn note(&self, progress: &mut Progress, made: &mut Made<H>) {
-        if made.unavailable.is_some() {
+        if made.few_turned_away() {
+            // The other side takes calls, only not these: they wait, and nobody else does.
+            for refused in made.unavailable.drain(..) {
+                let parking = refused.parking();
+                report(&self.subscription, &refused.event, &parking);
+                progress.parked.push((refused.event, parking));
+            }
+        }
+        if !made.unavailable.is_empty() {
             // The position stays, and what failed now may have failed for the same reason.
             return;
         }
@@ -326,6 +351,15 @@ impl<H: External> ExternalRunner<H> {
             report(&self.subscription, &call.event, &parking);
             progress.parked.push((call.event.clone(), parking));
         }
+    }
+}
+
+/// Time is up: the position moves up to the first event that nobody called for.
+fn cut(batch: &Batch, left: &[Event]) -> Close {
+    let first = left.iter().map(|event| event.point).min();
+    match first.and_then(|first| batch.before(first)) {
+        Some(step) => Close::Batch(step),
+        None => Close::Round,
     }
 }
 
@@ -351,9 +385,8 @@ impl<H: External> Runner for ExternalRunner<H> {
         self.breaker.open_for()
     }
 
-    /// A batch must end well before its claim does, even if every call takes all the patience.
     fn batch_max(&self) -> usize {
-        self.subscription.spec.concurrency.saturating_mul(2).max(1)
+        self.pace.batch_max()
     }
 
     async fn attempt(&self, batch: &Batch) -> Result<End, Failure> {
@@ -373,19 +406,4 @@ impl<H: External> Runner for ExternalRunner<H> {
         }
         Ok(())
     }
-}
-
-/// The k-th event of each key is in round k: events of one key are never called for at once.
-fn rounds(events: &[Event]) -> Vec<Vec<Event>> {
-    let mut seen: HashMap<Uuid, usize> = HashMap::new();
-    let mut rounds: Vec<Vec<Event>> = Vec::new();
-    for event in events {
-        let round = seen.entry(event.key).or_default();
-        if rounds.len() == *round {
-            rounds.push(Vec::new());
-        }
-        rounds[*round].push(event.clone());
-        *round += 1;
-    }
-    rounds
 }

@@ -45,6 +45,8 @@ pub(crate) struct LaneLoop<R> {
     runner: Arc<R>,
     lane: Lane,
     shards: HashMap<i16, Held>,
+    /// The page in hand: shards that have more on it than a batch come back for the rest.
+    page: Option<Arc<Page>>,
     refreshed: Option<Instant>,
     pruned: Instant,
     paused: bool,
@@ -110,6 +112,7 @@ impl<R: Runner> LaneLoop<R> {
             runner,
             lane,
             shards,
+            page: None,
             refreshed,
             pruned: Instant::now(),
             paused: false,
@@ -130,12 +133,22 @@ impl<R: Runner> LaneLoop<R> {
         if self.paused {
             return Ok(Step::Idle);
         }
-        let reader = &self.runner.subscription().context.reader;
-        let Some(page) = reader.page(self.lane, after).await? else {
+        let Some(page) = self.page(after).await? else {
             self.write_positions(LAZY).await?;
             return Ok(Step::Idle);
         };
         self.work_through(&page).await
+    }
+
+    /// The page of what comes after a point. The one in hand is not asked for again: the reader
+    /// may have dropped it for the sake of quicker consumers.
+    async fn page(&mut self, after: LogPoint) -> Result<Option<Arc<Page>>, sqlx::Error> {
+        if !self.page.as_ref().is_some_and(|page| page.follows(after)) {
+            let subscription = self.runner.subscription();
+            let reader = &subscription.context.reader;
+            self.page = reader.page(self.lane, after, &subscription.topics).await?;
+        }
+        Ok(self.page.clone())
     }
 
     async fn work_through(&mut self, page: &Arc<Page>) -> Result<Step, sqlx::Error> {
@@ -177,6 +190,7 @@ impl<R: Runner> LaneLoop<R> {
     async fn start_over(&mut self) -> Step {
         let context = &self.runner.subscription().context;
         context.reader.forget().await;
+        self.page = None;
         self.shards.clear();
         self.refreshed = None;
         Step::Wait(context.config.poll)

@@ -42,6 +42,17 @@ impl Batch {
         }
     }
 
+    /// The step up to its last event before a point, if there is one.
+    pub(crate) fn before(&self, point: LogPoint) -> Option<Move> {
+        let passed = self.events.partition_point(|event| event.point < point);
+        let to = self.events[passed.checked_sub(1)?].point;
+        Some(Move {
+            to,
+            cut_at: self.page.cut_at(to),
+            passed: i64::try_from(passed).unwrap_or(i64::MAX),
+        })
+    }
+
     /// The batch of one event of this one, which ends at it.
     fn only(&self, cursor: Cursor, event: &Event) -> Self {
         let page = Arc::clone(&self.page);
@@ -231,6 +242,10 @@ pub(crate) fn report(subscription: &Subscription, event: &Event, parking: &Parki
         Parking::Newer { error, .. } => tracing::warn!(
             consumer, %event_id, topic, error,
             "{consumer} is too old for event {event_id}: {error}"
+        ),
+        Parking::TurnedAway { error, .. } => tracing::info!(
+            consumer, %event_id, topic, error,
+            "{consumer} was turned away with event {event_id}, which is tried again soon"
         ),
         Parking::Running { .. } => tracing::info!(
             consumer, %event_id, topic,

@@ -2,8 +2,8 @@
 //!
 //! The dollars are list prices that public cloud hosts publish: servers from 4 to 96 dollars a
 //! month, billed by the hour up to 672 of them; volumes at ten cents a gigabyte and month, transfer
-//! beyond what is included at one cent a gigabyte, a load balancer at twelve dollars. Yen and dinars
-//! are those at about 150 and 0.3075 to the dollar, rounded as a price list would.
+//! beyond what is included at one cent a gigabyte, a load balancer at twelve dollars. Yen and
+//! dinars are those at about 150 and 0.3075 to the dollar, rounded as a price list would.
 
 use std::collections::HashMap;
 
@@ -73,7 +73,7 @@ const ENTRIES: &[Entry] = &[
         Rate::Hourly([("5", "0.00744"), ("750", "1.1161"), ("1.540", "0.00229")])),
     (Item::SitePlan, "plan-site", "month", "Site plan",
         Rate::Flat(["3", "450", "0.925"])),
-    (Item::StoragePlan, "plan-storage", "month", "Object storage, 250 GB and 1 TB transfer included",
+    (Item::StoragePlan, "plan-storage", "month", "Object storage, 250 GB included",
         Rate::Flat(["5", "750", "1.540"])),
     (Item::Support, "plan-support", "month", "Business support",
         Rate::Flat(["24", "3600", "7.380"])),

@@ -1,3 +1,5 @@
+//! The customers of the sample, judged as a crowd: that they are the same again, and their spread.
+
 use std::collections::HashSet;
 
 use super::catalogue::Item;

@@ -4,15 +4,16 @@
 //! Patience is counted from a call's own start: one that still waits for its turn is not slow.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
-use super::super::runner::panic_text;
+use super::super::runner::{micros, panic_text};
 use super::{Answers, Intents};
 use crate::consumer::{Act, External, Failure};
+use crate::delivery::Parking;
 use crate::event::Event;
 
 /// What a call came to, with its intent.
@@ -43,55 +44,121 @@ pub(crate) struct Calls<H> {
 pub(crate) struct Made<H: External> {
     pub(crate) answers: Answers<H>,
     pub(crate) failed: Vec<(Event, Failure)>,
-    pub(crate) unavailable: Option<(String, Option<Duration>)>,
+    pub(crate) unavailable: Vec<Refused>,
     pub(crate) slow: Vec<Pending<H>>,
+    /// What there was no time to call for.
+    pub(crate) left: Vec<Event>,
+}
+
+/// A call that the other side did not take.
+pub(crate) struct Refused {
+    pub(crate) event: Event,
+    pub(crate) error: String,
+    pub(crate) after: Option<Duration>,
+}
+
+/// Of so many calls that were answered one may be turned away, and the other side is not down.
+const FEW: usize = 20;
+/// How long one that was turned away waits, unless the other side said.
+const TURNED_AWAY: Duration = Duration::from_secs(1);
+
+impl Refused {
+    pub(crate) fn parking(&self) -> Parking {
+        Parking::TurnedAway {
+            error: self.error.clone(),
+            wait_us: micros(self.after.unwrap_or(TURNED_AWAY)),
+        }
+    }
+}
+
+impl<H: External> Made<H> {
+    /// Whether the other side takes calls, only not these.
+    pub(crate) fn few_turned_away(&self) -> bool {
+        self.unavailable.len() * FEW <= self.answers.len()
+    }
 }
 
 /// How a call stands when its batch goes on.
 enum Stand<H: External> {
     Ended(Event, Called<H>),
     Slow(Pending<H>),
+    Left(Event),
 }
 
 impl<H: External> Calls<H> {
-    /// Makes the calls of a round and waits `patience` for each.
-    pub(crate) async fn make(&self, intents: Intents<H>, patience: Duration) -> Made<H> {
+    /// Makes the calls of a round, waits `patience` for each, and begins none after `until`.
+    pub(crate) async fn make(
+        &self,
+        intents: Intents<H>,
+        (patience, until): (Duration, Instant),
+    ) -> Made<H> {
         let mut stands = futures::stream::iter(intents)
-            .map(|(event, intent)| self.stand(event, intent, patience))
+            .map(|(event, intent)| self.stand((event, intent), patience, until))
             .buffer_unordered(self.at_once);
         let mut made = Made {
             answers: Vec::new(),
             failed: Vec::new(),
-            unavailable: None,
+            unavailable: Vec::new(),
             slow: Vec::new(),
+            left: Vec::new(),
         };
         while let Some(stand) = stands.next().await {
             match stand {
                 Stand::Slow(call) => made.slow.push(call),
+                Stand::Left(event) => made.left.push(event),
                 Stand::Ended(_, Called::Answer(intent, answer)) => {
                     made.answers.push((intent, answer));
                 }
                 Stand::Ended(event, Called::Failed(failure)) => made.failed.push((event, failure)),
-                Stand::Ended(_, Called::Unavailable { error, after }) => {
-                    made.unavailable = Some((error, after));
+                Stand::Ended(event, Called::Unavailable { error, after }) => {
+                    made.unavailable.push(Refused {
+                        event,
+                        error,
+                        after,
+                    });
                 }
             }
         }
         made
     }
 
-    async fn stand(&self, event: Event, intent: H::Intent, patience: Duration) -> Stand<H> {
-        let mut call = self.start(event, intent).await;
+    async fn stand(
+        &self,
+        (event, intent): (Event, H::Intent),
+        patience: Duration,
+        until: Instant,
+    ) -> Stand<H> {
+        let Some(permit) = self.turn(until).await else {
+            return Stand::Left(event);
+        };
+        let mut call = self.begin((event, intent), permit);
         match tokio::time::timeout(patience, &mut call.call).await {
             Ok(joined) => Stand::Ended(call.event, settled(joined)),
             Err(_) => Stand::Slow(call),
         }
     }
 
+    /// Its turn, unless it does not come in time: slow calls keep their places while they go on.
+    async fn turn(&self, until: Instant) -> Option<OwnedSemaphorePermit> {
+        let left = until.checked_duration_since(Instant::now())?;
+        tokio::time::timeout(left, self.permit()).await.ok()
+    }
+
+    async fn permit(&self) -> OwnedSemaphorePermit {
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
+        permit.expect("nobody closes the semaphore")
+    }
+
     /// Waits for its turn and starts one call.
     pub(crate) async fn start(&self, event: Event, intent: H::Intent) -> Pending<H> {
-        let permit = Arc::clone(&self.permits).acquire_owned().await;
-        let permit = permit.expect("nobody closes the semaphore");
+        self.begin((event, intent), self.permit().await)
+    }
+
+    fn begin(
+        &self,
+        (event, intent): (Event, H::Intent),
+        permit: OwnedSemaphorePermit,
+    ) -> Pending<H> {
         let call = called(Arc::clone(&self.handler), intent, self.timeout, permit);
         Pending {
             event,
