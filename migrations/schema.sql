@@ -32,6 +32,24 @@ begin
               hint = 'What was given back is charged again by a new payment.';
 end $$;
 
+CREATE FUNCTION billing.refuse_removal() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog'
+    AS $$
+begin
+    raise exception 'rows of % are kept: others refer to them', tg_relid::regclass
+        using errcode = 'restrict_violation';
+end $$;
+
+CREATE FUNCTION billing.refuse_silent_end() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog'
+    AS $$
+begin
+    raise exception 'the end of subscription % is not announced', old.external_id
+        using errcode = 'check_violation', constraint = 'subscription_end_announced';
+end $$;
+
 CREATE TABLE billing.account (
     account_id uuid NOT NULL,
     external_id text NOT NULL,
@@ -110,7 +128,8 @@ CREATE TABLE billing.document (
     written_at timestamp with time zone,
     CONSTRAINT document_state_known CHECK ((state = ANY (ARRAY['intended'::text, 'written'::text]))),
     CONSTRAINT document_written_proven CHECK (((state = 'written'::text) = ((sha256 IS NOT NULL) AND (bytes IS NOT NULL) AND (written_at IS NOT NULL))))
-);
+)
+WITH (fillfactor='50');
 
 CREATE TABLE billing.dunning (
     invoice_id uuid NOT NULL,
@@ -199,6 +218,11 @@ CREATE TABLE billing.line (
     model text NOT NULL,
     unit text NOT NULL,
     unit_price numeric(28,12),
+    subscription_id uuid,
+    monthly_price numeric(28,12),
+    cap_hours integer,
+    served_from timestamp with time zone,
+    served_until timestamp with time zone,
     usage_month date NOT NULL,
     quantity numeric NOT NULL,
     exact numeric NOT NULL,
@@ -237,7 +261,8 @@ CREATE TABLE billing.notice (
     CONSTRAINT notice_sent_to_somebody CHECK (((state <> 'sent'::text) OR (recipient IS NOT NULL))),
     CONSTRAINT notice_state_known CHECK ((state = ANY (ARRAY['intended'::text, 'sent'::text, 'suppressed'::text]))),
     CONSTRAINT notice_suppressed_why CHECK (((state = 'suppressed'::text) = (suppressed IS NOT NULL)))
-);
+)
+WITH (fillfactor='50');
 
 CREATE TABLE billing.number_series (
     series text NOT NULL,
@@ -291,7 +316,8 @@ CASE state
     WHEN 'succeeded'::text THEN 0
     ELSE 2
 END))
-);
+)
+WITH (fillfactor='50');
 
 CREATE TABLE billing.payment_method (
     payment_method_id uuid NOT NULL,
@@ -319,15 +345,13 @@ CREATE TABLE billing.period (
     month date NOT NULL,
     start_at timestamp with time zone NOT NULL,
     end_at timestamp with time zone NOT NULL,
-    prev_end_at timestamp with time zone,
     zone text NOT NULL,
     state text DEFAULT 'open'::text NOT NULL,
     run_id uuid,
+    opened_at timestamp with time zone DEFAULT statement_timestamp() NOT NULL,
     CONSTRAINT period_closed_by_run CHECK (((state = 'open'::text) = (run_id IS NULL))),
-    CONSTRAINT period_first_has_no_prev CHECK (((seq = 0) = (prev_end_at IS NULL))),
     CONSTRAINT period_not_empty CHECK ((start_at < end_at)),
-    CONSTRAINT period_state_known CHECK ((state = ANY (ARRAY['open'::text, 'billed'::text, 'empty'::text]))),
-    CONSTRAINT period_tiles CHECK (((prev_end_at IS NULL) OR (prev_end_at = start_at)))
+    CONSTRAINT period_state_known CHECK ((state = ANY (ARRAY['open'::text, 'billed'::text, 'empty'::text])))
 );
 
 CREATE TABLE billing.price (
@@ -336,14 +360,18 @@ CREATE TABLE billing.price (
     model text NOT NULL,
     currency text NOT NULL,
     unit_price numeric(28,12),
+    monthly_price numeric(28,12),
+    cap_hours integer,
     unit text NOT NULL,
     description text NOT NULL,
     created_at timestamp with time zone NOT NULL,
     announced_by uuid NOT NULL,
     announced_xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    CONSTRAINT price_cap_iff_hourly CHECK ((((model = 'hourly_capped'::text) = (monthly_price IS NOT NULL)) AND ((model = 'hourly_capped'::text) = (cap_hours IS NOT NULL)))),
+    CONSTRAINT price_cap_is_reached CHECK ((cap_hours > 0)),
     CONSTRAINT price_currency_is_iso CHECK ((currency ~ '^[A-Z]{3}$'::text)),
-    CONSTRAINT price_model_known CHECK ((model = ANY (ARRAY['per_unit'::text, 'pass_through'::text]))),
-    CONSTRAINT price_rate_iff_per_unit CHECK (((model = 'per_unit'::text) = (unit_price IS NOT NULL)))
+    CONSTRAINT price_model_known CHECK ((model = ANY (ARRAY['per_unit'::text, 'pass_through'::text, 'flat'::text, 'hourly_capped'::text]))),
+    CONSTRAINT price_rate_unless_passed_through CHECK (((model = 'pass_through'::text) = (unit_price IS NULL)))
 );
 
 CREATE TABLE billing.refund (
@@ -378,8 +406,25 @@ CASE state
 END))
 );
 
+CREATE TABLE billing.subscription (
+    subscription_id uuid NOT NULL,
+    account_id uuid NOT NULL,
+    external_id text NOT NULL,
+    price_id uuid NOT NULL,
+    quantity numeric(28,12) NOT NULL,
+    start_at timestamp with time zone NOT NULL,
+    end_at timestamp with time zone,
+    announced_by uuid NOT NULL,
+    announced_xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    ended_event uuid,
+    ended_xid xid8,
+    CONSTRAINT subscription_end_announced CHECK ((num_nulls(ended_event, ended_xid) = ANY (ARRAY[0, 2]))),
+    CONSTRAINT subscription_lasts CHECK ((start_at < end_at)),
+    CONSTRAINT subscription_named CHECK ((external_id <> ''::text)),
+    CONSTRAINT subscription_of_something CHECK ((quantity > (0)::numeric))
+);
+
 CREATE TABLE billing.transfer (
-    transfer_id uuid NOT NULL,
     source_kind text NOT NULL,
     source_id uuid NOT NULL,
     debit text NOT NULL,
@@ -486,28 +531,25 @@ ALTER TABLE ONLY billing.payment
     ADD CONSTRAINT payment_pkey PRIMARY KEY (payment_id);
 
 ALTER TABLE ONLY billing.period
-    ADD CONSTRAINT period_ends_once UNIQUE (account_id, end_at);
-
-ALTER TABLE ONLY billing.period
-    ADD CONSTRAINT period_follows_once UNIQUE (account_id, prev_end_at);
-
-ALTER TABLE ONLY billing.period
     ADD CONSTRAINT period_pkey PRIMARY KEY (account_id, seq);
 
 ALTER TABLE ONLY billing.price
     ADD CONSTRAINT price_pkey PRIMARY KEY (price_id);
 
 ALTER TABLE ONLY billing.price
-    ADD CONSTRAINT price_stands_once UNIQUE NULLS NOT DISTINCT (code, model, currency, unit_price);
+    ADD CONSTRAINT price_stands_once UNIQUE NULLS NOT DISTINCT (code, model, currency, unit_price, monthly_price, cap_hours);
 
 ALTER TABLE ONLY billing.refund
     ADD CONSTRAINT refund_pkey PRIMARY KEY (refund_id);
 
-ALTER TABLE ONLY billing.transfer
-    ADD CONSTRAINT transfer_pkey PRIMARY KEY (transfer_id);
+ALTER TABLE ONLY billing.subscription
+    ADD CONSTRAINT subscription_once UNIQUE (account_id, external_id);
+
+ALTER TABLE ONLY billing.subscription
+    ADD CONSTRAINT subscription_pkey PRIMARY KEY (subscription_id);
 
 ALTER TABLE ONLY billing.transfer
-    ADD CONSTRAINT transfer_posted_once UNIQUE (source_kind, source_id);
+    ADD CONSTRAINT transfer_posted_once PRIMARY KEY (source_kind, source_id);
 
 ALTER TABLE ONLY billing.usage_event
     ADD CONSTRAINT usage_event_pkey PRIMARY KEY (source, event_id);
@@ -551,7 +593,7 @@ CREATE UNIQUE INDEX payment_nth ON billing.payment USING btree (invoice_id, atte
 
 CREATE INDEX payment_of_account ON billing.payment USING btree (account_id);
 
-CREATE UNIQUE INDEX payment_one_open ON billing.payment USING btree (invoice_id) WHERE (state = ANY (ARRAY['created'::text, 'sent'::text, 'unknown'::text, 'manual'::text]));
+CREATE UNIQUE INDEX payment_one_open ON billing.payment USING btree (invoice_id) WHERE (settled_at IS NULL);
 
 CREATE INDEX payment_succeeded ON billing.payment USING btree (succeeded_xid) WHERE (succeeded_xid IS NOT NULL);
 
@@ -565,7 +607,13 @@ CREATE INDEX refund_requested ON billing.refund USING btree (requested_xid);
 
 CREATE INDEX refund_succeeded ON billing.refund USING btree (succeeded_xid) WHERE (succeeded_xid IS NOT NULL);
 
+CREATE INDEX subscription_announced ON billing.subscription USING btree (announced_xid);
+
+CREATE INDEX subscription_ended ON billing.subscription USING btree (ended_xid) WHERE (ended_xid IS NOT NULL);
+
 CREATE CONSTRAINT TRIGGER account_announced AFTER INSERT ON billing.account DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION outbox.require_event('account.created', 'announced_by', 'announced_xid');
+
+CREATE TRIGGER account_kept BEFORE DELETE OR TRUNCATE ON billing.account FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_removal();
 
 CREATE CONSTRAINT TRIGGER credit_announced AFTER INSERT ON billing.credit DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION outbox.require_event('credit.granted', 'announced_by', 'announced_xid');
 
@@ -581,7 +629,15 @@ CREATE TRIGGER invoice_kept BEFORE DELETE ON billing.invoice FOR EACH ROW EXECUT
 
 CREATE CONSTRAINT TRIGGER invoice_paid AFTER UPDATE ON billing.invoice DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (((old.state IS DISTINCT FROM new.state) AND (new.state = 'paid'::text))) EXECUTE FUNCTION outbox.require_event('invoice.paid', 'paid_event', 'paid_xid');
 
+CREATE TRIGGER invoice_stays BEFORE TRUNCATE ON billing.invoice FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_removal();
+
 CREATE TRIGGER line_frozen BEFORE DELETE OR UPDATE ON billing.line FOR EACH ROW EXECUTE FUNCTION billing.refuse_change();
+
+CREATE TRIGGER line_stays BEFORE TRUNCATE ON billing.line FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_removal();
+
+CREATE TRIGGER month_close_kept BEFORE DELETE OR TRUNCATE ON billing.month_close FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_removal();
+
+CREATE TRIGGER number_series_kept BEFORE DELETE OR TRUNCATE ON billing.number_series FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_removal();
 
 CREATE CONSTRAINT TRIGGER payment_declined AFTER UPDATE ON billing.payment DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (((new.state = 'declined'::text) AND (old.state <> 'declined'::text))) EXECUTE FUNCTION outbox.require_event('payment.declined', 'declined_event', 'declined_xid');
 
@@ -591,13 +647,19 @@ CREATE TRIGGER payment_kept BEFORE DELETE ON billing.payment FOR EACH ROW EXECUT
 
 CREATE CONSTRAINT TRIGGER payment_method_announced AFTER INSERT ON billing.payment_method DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION outbox.require_event('payment_method.added', 'announced_by', 'announced_xid');
 
+CREATE TRIGGER payment_method_kept BEFORE DELETE OR TRUNCATE ON billing.payment_method FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_removal();
+
 CREATE CONSTRAINT TRIGGER payment_method_removed AFTER UPDATE ON billing.payment_method DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (((old.removed_at IS NULL) AND (new.removed_at IS NOT NULL))) EXECUTE FUNCTION outbox.require_event('payment_method.removed', 'removed_event', 'removed_xid');
 
 CREATE TRIGGER payment_moves BEFORE UPDATE OF state ON billing.payment FOR EACH ROW WHEN (((old.state <> new.state) AND (((((((((((((((old.state <> 'created'::text) OR (new.state <> 'sent'::text)) AND ((old.state <> 'created'::text) OR (new.state <> 'cancelled'::text))) AND ((old.state <> 'sent'::text) OR (new.state <> 'succeeded'::text))) AND ((old.state <> 'sent'::text) OR (new.state <> 'declined'::text))) AND ((old.state <> 'sent'::text) OR (new.state <> 'unknown'::text))) AND ((old.state <> 'sent'::text) OR (new.state <> 'cancelled'::text))) AND ((old.state <> 'unknown'::text) OR (new.state <> 'succeeded'::text))) AND ((old.state <> 'unknown'::text) OR (new.state <> 'declined'::text))) AND ((old.state <> 'unknown'::text) OR (new.state <> 'cancelled'::text))) AND ((old.state <> 'unknown'::text) OR (new.state <> 'manual'::text))) AND ((old.state <> 'sent'::text) OR (new.state <> 'manual'::text))) AND ((old.state <> 'manual'::text) OR (new.state <> 'succeeded'::text))) AND ((old.state <> 'manual'::text) OR (new.state <> 'declined'::text))) AND ((old.state <> 'manual'::text) OR (new.state <> 'cancelled'::text))))) EXECUTE FUNCTION billing.refuse_payment_move();
 
 CREATE CONSTRAINT TRIGGER payment_succeeded AFTER INSERT OR UPDATE ON billing.payment DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((new.state = 'succeeded'::text)) EXECUTE FUNCTION outbox.require_event('payment.succeeded', 'succeeded_event', 'succeeded_xid');
 
+CREATE TRIGGER period_kept BEFORE DELETE OR TRUNCATE ON billing.period FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_removal();
+
 CREATE CONSTRAINT TRIGGER price_announced AFTER INSERT ON billing.price DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION outbox.require_event('price.created', 'announced_by', 'announced_xid');
+
+CREATE TRIGGER price_kept BEFORE DELETE OR TRUNCATE ON billing.price FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_removal();
 
 CREATE TRIGGER refund_fixed BEFORE UPDATE ON billing.refund FOR EACH ROW WHEN (((old.state = ANY (ARRAY['succeeded'::text, 'declined'::text])) OR (((((((((old.refund_id IS DISTINCT FROM new.refund_id) OR (old.payment_id IS DISTINCT FROM new.payment_id)) OR (old.account_id IS DISTINCT FROM new.account_id)) OR (old.currency IS DISTINCT FROM new.currency)) OR (old.amount_minor IS DISTINCT FROM new.amount_minor)) OR (old.reason IS DISTINCT FROM new.reason)) OR (old.created_at IS DISTINCT FROM new.created_at)) OR (old.requested_event IS DISTINCT FROM new.requested_event)) OR (old.requested_xid IS DISTINCT FROM new.requested_xid)) OR ((old.state <> 'created'::text) AND (new.state = 'created'::text)) OR ((old.state = 'unknown'::text) AND (new.state = 'sent'::text)))) EXECUTE FUNCTION billing.refuse_refund_change();
 
@@ -607,8 +669,13 @@ CREATE CONSTRAINT TRIGGER refund_requested AFTER INSERT ON billing.refund DEFERR
 
 CREATE CONSTRAINT TRIGGER refund_succeeded AFTER INSERT OR UPDATE ON billing.refund DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((new.state = 'succeeded'::text)) EXECUTE FUNCTION outbox.require_event('refund.succeeded', 'succeeded_event', 'succeeded_xid');
 
-ALTER TABLE ONLY billing.balance
-    ADD CONSTRAINT balance_account_id_fkey FOREIGN KEY (account_id) REFERENCES billing.account(account_id);
+CREATE CONSTRAINT TRIGGER subscription_announced AFTER INSERT ON billing.subscription DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION outbox.require_event('subscription.started', 'announced_by', 'announced_xid');
+
+CREATE TRIGGER subscription_end_told BEFORE UPDATE ON billing.subscription FOR EACH ROW WHEN (((old.end_at IS DISTINCT FROM new.end_at) AND (new.ended_xid IS DISTINCT FROM pg_current_xact_id()))) EXECUTE FUNCTION billing.refuse_silent_end();
+
+CREATE CONSTRAINT TRIGGER subscription_ended AFTER UPDATE ON billing.subscription DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((old.end_at IS DISTINCT FROM new.end_at)) EXECUTE FUNCTION outbox.require_event('subscription.ended', 'ended_event', 'ended_xid');
+
+CREATE TRIGGER subscription_kept BEFORE DELETE OR TRUNCATE ON billing.subscription FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_removal();
 
 ALTER TABLE ONLY billing.close_exception
     ADD CONSTRAINT close_exception_account_id_period_seq_fkey FOREIGN KEY (account_id, period_seq) REFERENCES billing.period(account_id, seq);
@@ -616,17 +683,11 @@ ALTER TABLE ONLY billing.close_exception
 ALTER TABLE ONLY billing.close_exception
     ADD CONSTRAINT close_exception_run_id_fkey FOREIGN KEY (run_id) REFERENCES billing.month_close(run_id);
 
-ALTER TABLE ONLY billing.credit
-    ADD CONSTRAINT credit_account_id_fkey FOREIGN KEY (account_id) REFERENCES billing.account(account_id);
-
 ALTER TABLE ONLY billing.credit_use
     ADD CONSTRAINT credit_use_account_id_fkey FOREIGN KEY (account_id) REFERENCES billing.account(account_id);
 
 ALTER TABLE ONLY billing.credit_use
     ADD CONSTRAINT credit_use_invoice_id_fkey FOREIGN KEY (invoice_id) REFERENCES billing.invoice(invoice_id);
-
-ALTER TABLE ONLY billing.document
-    ADD CONSTRAINT document_invoice_id_fkey FOREIGN KEY (invoice_id) REFERENCES billing.invoice(invoice_id);
 
 ALTER TABLE ONLY billing.dunning
     ADD CONSTRAINT dunning_account_id_fkey FOREIGN KEY (account_id) REFERENCES billing.account(account_id);
@@ -640,71 +701,8 @@ ALTER TABLE ONLY billing.gateway_webhook
 ALTER TABLE ONLY billing.hold
     ADD CONSTRAINT hold_account_id_fkey FOREIGN KEY (account_id) REFERENCES billing.account(account_id);
 
-ALTER TABLE ONLY billing.invoice
-    ADD CONSTRAINT invoice_account_id_fkey FOREIGN KEY (account_id) REFERENCES billing.account(account_id);
-
-ALTER TABLE ONLY billing.invoice
-    ADD CONSTRAINT invoice_account_id_period_seq_fkey FOREIGN KEY (account_id, period_seq) REFERENCES billing.period(account_id, seq);
-
-ALTER TABLE ONLY billing.invoice
-    ADD CONSTRAINT invoice_run_id_fkey FOREIGN KEY (run_id) REFERENCES billing.month_close(run_id);
-
-ALTER TABLE ONLY billing.invoice
-    ADD CONSTRAINT invoice_series_fkey FOREIGN KEY (series) REFERENCES billing.number_series(series);
-
-ALTER TABLE ONLY billing.line
-    ADD CONSTRAINT line_invoice_id_fkey FOREIGN KEY (invoice_id) REFERENCES billing.invoice(invoice_id);
-
-ALTER TABLE ONLY billing.line
-    ADD CONSTRAINT line_price_id_fkey FOREIGN KEY (price_id) REFERENCES billing.price(price_id);
-
-ALTER TABLE ONLY billing.notice
-    ADD CONSTRAINT notice_account_id_fkey FOREIGN KEY (account_id) REFERENCES billing.account(account_id);
-
-ALTER TABLE ONLY billing.notice
-    ADD CONSTRAINT notice_invoice_id_fkey FOREIGN KEY (invoice_id) REFERENCES billing.invoice(invoice_id);
-
-ALTER TABLE ONLY billing.payment
-    ADD CONSTRAINT payment_account_id_fkey FOREIGN KEY (account_id) REFERENCES billing.account(account_id);
-
-ALTER TABLE ONLY billing.payment
-    ADD CONSTRAINT payment_invoice_id_fkey FOREIGN KEY (invoice_id) REFERENCES billing.invoice(invoice_id);
-
-ALTER TABLE ONLY billing.payment_method
-    ADD CONSTRAINT payment_method_account_id_fkey FOREIGN KEY (account_id) REFERENCES billing.account(account_id);
-
-ALTER TABLE ONLY billing.payment
-    ADD CONSTRAINT payment_payment_method_id_fkey FOREIGN KEY (payment_method_id) REFERENCES billing.payment_method(payment_method_id);
-
-ALTER TABLE ONLY billing.period
-    ADD CONSTRAINT period_account_id_fkey FOREIGN KEY (account_id) REFERENCES billing.account(account_id);
-
-ALTER TABLE ONLY billing.period
-    ADD CONSTRAINT period_follows FOREIGN KEY (account_id, prev_end_at) REFERENCES billing.period(account_id, end_at);
-
-ALTER TABLE ONLY billing.period
-    ADD CONSTRAINT period_run_id_fkey FOREIGN KEY (run_id) REFERENCES billing.month_close(run_id);
-
 ALTER TABLE ONLY billing.refund
     ADD CONSTRAINT refund_account_id_fkey FOREIGN KEY (account_id) REFERENCES billing.account(account_id);
 
 ALTER TABLE ONLY billing.refund
     ADD CONSTRAINT refund_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES billing.payment(payment_id);
-
-ALTER TABLE ONLY billing.transfer
-    ADD CONSTRAINT transfer_account_id_fkey FOREIGN KEY (account_id) REFERENCES billing.account(account_id);
-
-ALTER TABLE ONLY billing.usage_event
-    ADD CONSTRAINT usage_event_account_id_fkey FOREIGN KEY (account_id) REFERENCES billing.account(account_id);
-
-ALTER TABLE ONLY billing.usage_event
-    ADD CONSTRAINT usage_event_account_id_period_seq_fkey FOREIGN KEY (account_id, period_seq) REFERENCES billing.period(account_id, seq);
-
-ALTER TABLE ONLY billing.usage_event
-    ADD CONSTRAINT usage_event_price_id_fkey FOREIGN KEY (price_id) REFERENCES billing.price(price_id);
-
-ALTER TABLE ONLY billing.usage_sum
-    ADD CONSTRAINT usage_sum_account_id_period_seq_fkey FOREIGN KEY (account_id, period_seq) REFERENCES billing.period(account_id, seq);
-
-ALTER TABLE ONLY billing.usage_sum
-    ADD CONSTRAINT usage_sum_price_id_fkey FOREIGN KEY (price_id) REFERENCES billing.price(price_id);
