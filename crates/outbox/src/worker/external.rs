@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
-use uuid::Uuid;
 
 use super::Subscription;
 use super::runner::{self, Batch, End, Runner, guarded, report, split_blocked};
@@ -19,13 +18,15 @@ use crate::delivery::claim::Claim;
 use crate::delivery::{self, Parking};
 use crate::event::Event;
 use crate::member::Claimant;
-use crate::position::{self, Cursor, Fence, Move};
+use crate::position::{self, Fence};
 
 mod calls;
 mod pace;
+mod progress;
 
 use calls::{Called, Calls, Made, Pending, Refused};
 use pace::{Pace, rounds};
+use progress::{Close, Progress, cut};
 
 pub(crate) struct ExternalRunner<H: External> {
     subscription: Subscription,
@@ -51,29 +52,6 @@ impl<H: External> Clone for ExternalRunner<H> {
 /// A round's events that need a call, with what the call needs.
 type Intents<H> = Vec<(Event, <H as External>::Intent)>;
 type Answers<H> = Vec<(<H as External>::Intent, <H as External>::Answer)>;
-
-/// What ends with a settlement.
-#[derive(Debug, Clone, Copy)]
-enum Close {
-    /// A round: more of the batch is to come.
-    Round,
-    /// The batch, or what of it there was time for: the position moves on.
-    Batch(Move),
-    /// The claim: nothing is under way while we wait, so another process may have the shard.
-    Claim,
-}
-
-/// What has come together over the rounds of a batch.
-struct Progress {
-    cursor: Cursor,
-    parked: Vec<(Event, Parking)>,
-}
-
-impl Progress {
-    fn has_parked(&self, key: Uuid) -> bool {
-        self.parked.iter().any(|(event, _)| event.key == key)
-    }
-}
 
 impl<H: External> ExternalRunner<H> {
     pub(crate) fn new(subscription: Subscription, handler: Arc<H>) -> Self {
@@ -287,10 +265,7 @@ impl<H: External> ExternalRunner<H> {
             let Some(intents) = self.load(batch, &mut progress, events).await? else {
                 return Ok(End::Lost);
             };
-            let mut made = self
-                .calls()
-                .make(intents, (patience, began + patience))
-                .await;
+            let mut made = self.calls().make(intents, patience).await;
             self.note(&mut progress, &mut made);
             slow.append(&mut made.slow);
             let is_over = !made.left.is_empty();
@@ -351,15 +326,6 @@ impl<H: External> ExternalRunner<H> {
             report(&self.subscription, &call.event, &parking);
             progress.parked.push((call.event.clone(), parking));
         }
-    }
-}
-
-/// Time is up: the position moves up to the first event that nobody called for.
-fn cut(batch: &Batch, left: &[Event]) -> Close {
-    let first = left.iter().map(|event| event.point).min();
-    match first.and_then(|first| batch.before(first)) {
-        Some(step) => Close::Batch(step),
-        None => Close::Round,
     }
 }
 

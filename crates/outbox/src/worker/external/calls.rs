@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
 use super::super::runner::{micros, panic_text};
-use super::{Answers, Intents};
+use super::{Answers, Intents, pace};
 use crate::consumer::{Act, External, Failure};
 use crate::delivery::Parking;
 use crate::event::Event;
@@ -86,14 +86,13 @@ enum Stand<H: External> {
 }
 
 impl<H: External> Calls<H> {
-    /// Makes the calls of a round, waits `patience` for each, and begins none after `until`.
-    pub(crate) async fn make(
-        &self,
-        intents: Intents<H>,
-        (patience, until): (Duration, Instant),
-    ) -> Made<H> {
-        let mut stands = futures::stream::iter(intents)
-            .map(|(event, intent)| self.stand((event, intent), patience, until))
+    /// Makes the calls of a round, and waits `patience` for each. After as much time again it
+    /// begins no more, except for the first few, so that every round gets somewhere.
+    pub(crate) async fn make(&self, intents: Intents<H>, patience: Duration) -> Made<H> {
+        let until = Instant::now() + patience;
+        let first = pace::batch_min(self.at_once);
+        let mut stands = futures::stream::iter(intents.into_iter().enumerate())
+            .map(|(nth, intent)| self.stand(intent, patience, (nth >= first).then_some(until)))
             .buffer_unordered(self.at_once);
         let mut made = Made {
             answers: Vec::new(),
@@ -126,7 +125,7 @@ impl<H: External> Calls<H> {
         &self,
         (event, intent): (Event, H::Intent),
         patience: Duration,
-        until: Instant,
+        until: Option<Instant>,
     ) -> Stand<H> {
         let Some(permit) = self.turn(until).await else {
             return Stand::Left(event);
@@ -139,7 +138,10 @@ impl<H: External> Calls<H> {
     }
 
     /// Its turn, unless it does not come in time: slow calls keep their places while they go on.
-    async fn turn(&self, until: Instant) -> Option<OwnedSemaphorePermit> {
+    async fn turn(&self, until: Option<Instant>) -> Option<OwnedSemaphorePermit> {
+        let Some(until) = until else {
+            return Some(self.permit().await);
+        };
         let left = until.checked_duration_since(Instant::now())?;
         tokio::time::timeout(left, self.permit()).await.ok()
     }

@@ -15,6 +15,11 @@ use crate::event::Event;
 /// Beyond that nothing is saved, and the locks of its transactions are held for too long.
 const BATCH_MAX: usize = 500;
 
+/// As many as are called for within the patience, even if each call takes all of it.
+pub(super) fn batch_min(concurrency: usize) -> usize {
+    concurrency.saturating_mul(2).clamp(1, BATCH_MAX)
+}
+
 /// The size of the next batch.
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -25,7 +30,7 @@ pub(super) struct Pace {
 impl Pace {
     /// Begins as if all calls took all the patience.
     pub(super) fn new(concurrency: usize) -> Self {
-        let batch_min = concurrency.saturating_mul(2).clamp(1, BATCH_MAX);
+        let batch_min = batch_min(concurrency);
         Self {
             batch_min,
             batch_max: batch_min.into(),
