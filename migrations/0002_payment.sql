@@ -116,7 +116,7 @@ create constraint trigger payment_method_removed after update on billing.payment
 create table billing.payment (
     payment_id        uuid        primary key,
     -- Whoever writes it holds the account's lock and has read the invoice and the payment method;
-    -- none of them is ever deleted. A foreign key would look each up once more, and lock it (F2).
+    -- none of them is ever deleted. A foreign key would look each up once more, and lock it (F1).
     account_id        uuid        not null,
     -- Null for money that came without saying what for.
     invoice_id        uuid,

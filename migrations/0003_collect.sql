@@ -84,7 +84,7 @@ create constraint trigger hold_released after update on billing.hold
 -- One notice per account, kind and cause: the intent row of the consumer that sends.
 create table billing.notice (
     notice_id   uuid        primary key,
-    -- Both are read before, and never deleted; whether they are there is checked (F2).
+    -- Both are read before, and never deleted; whether they are there is checked (F1).
     account_id  uuid        not null,
     kind        text        not null,
     -- The invoice, payment or hold that it tells of.

@@ -87,3 +87,33 @@ union all
 select 'credit', 'account', account_id::text
 from billing.credit
 where not exists (select from billing.account where account.account_id = credit.account_id)
+union all
+select 'payment', 'account', account_id::text
+from billing.payment
+where not exists (select from billing.account where account.account_id = payment.account_id)
+union all
+select 'payment', 'invoice', invoice_id::text
+from billing.payment
+where invoice_id is not null
+    and not exists (select from billing.invoice where invoice.invoice_id = payment.invoice_id)
+union all
+select 'payment', 'payment_method', payment_method_id::text
+from billing.payment
+where payment_method_id is not null
+    and not exists (
+        select from billing.payment_method
+        where payment_method.payment_method_id = payment.payment_method_id
+    )
+union all
+select 'notice', 'account', account_id::text
+from billing.notice
+where not exists (select from billing.account where account.account_id = notice.account_id)
+union all
+select 'notice', 'invoice', invoice_id::text
+from billing.notice
+where invoice_id is not null
+    and not exists (select from billing.invoice where invoice.invoice_id = notice.invoice_id)
+union all
+select 'document', 'invoice', invoice_id::text
+from billing.document
+where not exists (select from billing.invoice where invoice.invoice_id = document.invoice_id)

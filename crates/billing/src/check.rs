@@ -62,7 +62,7 @@ macro_rules! checks {
 
 checks! {
     Always: "L3" "L4" "L5" "L6" "L7" "L8" "I1" "I2" "I3" "I4" "I5" "I6" "I7" "I8" "E1" "E2" "E3"
-        "E5" "E9" "P1" "P2" "P5" "H1" "H2" "M1" "M2" "M3" "M4" "M5" "M6" "A1" "A3" "F1" "F2" "T1"
+        "E5" "E9" "P1" "P2" "P5" "H1" "H2" "M1" "M2" "M3" "M4" "M5" "M6" "A1" "A3" "F1" "T1"
         "X1";
     AtRest: "E4" "E6" "P3" "P4" "D1" "N1" "R1";
 }
@@ -86,8 +86,8 @@ impl Check {
     }
 }
 
-/// Runs the checks of a scope on one snapshot of the database, so that they judge one state. Two run
-/// at a time: each is one statement of one process of the server.
+/// Runs the checks of a scope on one snapshot of the database, so that they judge one state. Two
+/// run at a time: each is one statement of one process of the server.
 ///
 /// # Errors
 /// The database's.

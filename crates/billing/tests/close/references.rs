@@ -25,6 +25,11 @@ const REFERENCES: &[&str] = &[
     "balance.account_id",
     "payment_method.account_id",
     "credit.account_id",
+    "payment.account_id",
+    "payment.invoice_id",
+    "payment.payment_method_id",
+    "notice.account_id",
+    "notice.invoice_id",
 ];
 
 #[tokio::test]
@@ -45,6 +50,7 @@ async fn a_reference_to_nothing_is_found_wherever_it_stands() {
         "update billing.usage_sum set period_seq = 99",
         "update billing.invoice set period_seq = 99",
         "update billing.invoice set series = 'X'",
+        "update billing.document set invoice_id = gen_random_uuid()",
     ] {
         assert!(finds(&books, strayed).await, "{strayed}");
     }
@@ -103,6 +109,7 @@ async fn what_others_refer_to_is_neither_deleted_nor_emptied() {
         "number_series",
         "invoice",
         "line",
+        "payment_method",
     ] {
         for removal in [
             format!("delete from billing.{table}"),

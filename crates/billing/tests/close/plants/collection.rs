@@ -100,20 +100,7 @@ pub(super) const PLANTS: &[Plant] = &[
         from billing.invoice where state = 'paid' limit 1",
     ),
     (
-        &["F2"],
-        "a payment for nobody's invoice",
-        "update billing.payment set invoice_id = gen_random_uuid(), state = 'cancelled'
-        where state = 'declined'",
-    ),
-    (
-        &["F2"],
-        "a receipt for another customer",
-        "update billing.notice set account_id = (
-            select account_id from billing.account where external_id = 'zero')
-        where kind = 'receipt'",
-    ),
-    (
-        &["F2"],
+        &["F1"],
         "a document of no invoice",
         "insert into billing.document (invoice_id, state, path)
         values (gen_random_uuid(), 'written', 'x')",
