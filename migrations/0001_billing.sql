@@ -3,8 +3,9 @@
 -- that must be announced cannot commit without its event (outbox.require_event).
 --
 -- What a close and an import write by the million refers to other rows without foreign keys, which
--- would cost more than the rows: whoever writes holds the account's lock and has read what it refers
--- to, nothing that is referred to can be deleted (billing.refuse_removal), and check F1 looks.
+-- would cost more than the rows: whoever writes holds the account's lock and has read what it
+-- refers to, nothing that is referred to can be deleted (billing.refuse_removal), and check F1
+-- looks.
 
 create table billing.account (
     account_id    uuid        primary key,
@@ -87,8 +88,8 @@ create table billing.period (
     zone        text        not null,
     state       text        not null default 'open',
     run_id      uuid,
-    -- One that was opened after its month was closed waits for the next run. Not a volatile default:
-    -- with one, COPY would insert row by row.
+    -- One that was opened after its month was closed waits for the next run. Not a volatile
+    -- default: with one, COPY would insert row by row.
     opened_at   timestamptz not null default statement_timestamp(),
     primary key (account_id, seq),
     constraint period_not_empty     check (start_at < end_at),

@@ -246,8 +246,8 @@ pub(crate) async fn lock_all(
     Ok(tokens.collect())
 }
 
-/// Creates accounts under ids of the caller's choice, with the addresses of their notices, and locks
-/// them by it.
+/// Creates accounts under ids of the caller's choice, with the addresses of their notices, and
+/// locks them by it.
 ///
 /// # Errors
 /// A name, external id or address that cannot be stored; one that exists; the database's.

@@ -1,7 +1,8 @@
 //! The ledger: each movement of money is one transfer, which debits one book and credits another.
 //!
-//! A transfer cannot be unbalanced, and is known by its source (kind and id), so none is posted twice. Running balances are kept for customers' books alone: those of the house are
-//! summed when asked, because one row that every chunk of a close updates would serialise it.
+//! A transfer cannot be unbalanced, and is known by its source (kind and id), so none is posted
+//! twice. Running balances are kept for customers' books alone: those of the house are summed when
+//! asked, because one row that every chunk of a close updates would serialise it.
 //!
 //! Owns `billing.transfer`, `billing.balance`.
 

@@ -160,8 +160,9 @@ impl From<LoadError> for IntendError {
 
 /// Writes the intents of notices, and says what is to be done about each; in their order.
 ///
-/// Where the account's state of now decides, it is locked first, so what is decided here holds until
-/// the transaction ends; an invoice that is final and money that came stay what they are. `host` is the sender's, for the notices' message ids.
+/// Where the account's state of now decides, it is locked first, so what is decided here holds
+/// until the transaction ends; an invoice that is final and money that came stay what they are.
+/// `host` is the sender's, for the notices' message ids.
 ///
 /// # Errors
 /// [`IntendError`]; one notice that cannot be written fails all.

@@ -1,5 +1,5 @@
-//! Prices: what a unit of something costs, a month of it, an hour up to a month's price, or that its
-//! cost is passed through as it is.
+//! Prices: what a unit of something costs, a month of it, an hour up to a month's price, or that
+//! its cost is passed through as it is.
 //!
 //! A price never changes: another rate, currency or model is another price of the same code. So a
 //! sum of usage that names its price can be rated at any time with the same result.

@@ -1,8 +1,9 @@
 //! Many whole files at once, which share the wait for the disk.
 //!
-//! A file that is made durable by itself costs the file system a commit of its journal. Of many, all
-//! are written under temporary names, the file system is told once to keep what it has been given,
-//! and only then the files get their names. Each is there whole or not at all, as one alone is.
+//! A file that is made durable by itself costs the file system a commit of its journal. Of many,
+//! all are written under temporary names, the file system is told once to keep what it has been
+//! given, and only then the files get their names. Each is there whole or not at all, as one alone
+//! is.
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -49,8 +49,8 @@ pub(super) async fn find_open(
         .collect())
 }
 
-/// Shares the lock of the accounts, in order, and tells which of them exist. FOR KEY SHARE keeps out
-/// whoever locks them FOR UPDATE, such as a close, and nobody else.
+/// Shares the lock of the accounts, in order, and tells which of them exist. FOR KEY SHARE keeps
+/// out whoever locks them FOR UPDATE, such as a close, and nobody else.
 pub(super) async fn share(
     connection: &mut PgConnection,
     ids: &BTreeSet<AccountId>,

@@ -139,8 +139,8 @@ async fn contents(books: &Books) -> Vec<String> {
             amount, used_at
         from billing.usage_event join billing.account using (account_id)
         join billing.price using (price_id)",
-        "select external_id, period_seq, code, usage_month, trim_scale(quantity), trim_scale(amount),
-            events, digest
+        "select external_id, period_seq, code, usage_month, trim_scale(quantity),
+            trim_scale(amount), events, digest
         from billing.usage_sum join billing.account using (account_id)
         join billing.price using (price_id)",
         "select topic, schema_version, external_id, lane, actor, reason, payload - array[

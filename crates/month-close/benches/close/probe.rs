@@ -1,8 +1,8 @@
 //! Somebody at a screen while the bulk settles: how long until what they did is handled.
 //!
 //! Five times a second an interactive transaction asks for a payment of an invoice that is paid
-//! already. The consumer of payments, run by the program under measure, finds nothing to do and says
-//! so in a row of its own: from the commit to that row is what is measured.
+//! already. The consumer of payments, run by the program under measure, finds nothing to do and
+//! says so in a row of its own: from the commit to that row is what is measured.
 
 use std::time::{Duration, Instant};
 

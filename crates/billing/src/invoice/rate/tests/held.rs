@@ -2,11 +2,13 @@
 
 use chrono::{DateTime, Duration, Months, NaiveDate, TimeZone, Utc};
 use chrono_tz::Tz;
-use serde::Deserialize;
 
 use super::*;
 use crate::ids::SubscriptionId;
 use crate::period::{month_after, start_of};
+
+mod by_property;
+mod of_the_field;
 
 fn at(instant: &str) -> DateTime<Utc> {
     instant.parse().unwrap()
@@ -345,123 +347,6 @@ fn a_subscription_that_cannot_be_rated_says_what_to_mend() {
             rate(march(), vec![], vec![held]).unwrap_err().to_string(),
             text
         );
-    }
-}
-
-#[derive(Deserialize)]
-struct Case {
-    id: String,
-    input: Input,
-    expected: Expected,
-}
-
-#[derive(Deserialize)]
-struct Input {
-    price: String,
-    window: [NaiveDate; 2],
-    period: [NaiveDate; 2],
-    #[serde(default)]
-    timezone: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Expected {
-    amount: String,
-    billed_days: i64,
-    period_days: i64,
-}
-
-/// Parts that end in half a cent: rounded each by itself, this and the part before would cost a
-/// cent more than the period does. Theirs and ours.
-const HALVES: [(&str, &str, &str); 2] = [
-    ("killbill-resume", "224.96", "224.95"),
-    ("killbill-bcd-update-addon", "200.00", "199.99"),
-];
-
-#[test]
-fn parts_of_a_period_cost_what_the_field_makes_them() {
-    let cases: Vec<Case> = serde_json::from_str(include_str!("prorated.json")).unwrap();
-    for case in cases {
-        let zone = case.input.timezone.as_deref().unwrap_or("UTC");
-        let begins = |date: NaiveDate| start_of(date, zone.parse().unwrap());
-        let [start_at, end_at] = case.input.period.map(begins);
-        let header = Header {
-            zone: zone.to_owned(),
-            start_at,
-            end_at,
-            ..header("USD")
-        };
-        let [from, gone] = case.input.window.map(begins);
-        let plan = until(gone, flat(&case.input.price, &from.to_rfc3339()));
-
-        let lines = lines(&header, vec![plan]);
-
-        let theirs = case.expected.amount.as_str();
-        let is_half = |(id, amount, _): &&(&str, &str, &str)| *id == case.id && *amount == theirs;
-        let expected = HALVES
-            .iter()
-            .find(is_half)
-            .map_or(theirs, |(.., ours)| ours);
-        assert_eq!(lines[0].amount.decimal(), expected, "{}", case.id);
-        let Expected {
-            billed_days,
-            period_days,
-            ..
-        } = case.expected;
-        let days = format!(", {billed_days} of {period_days} days");
-        assert!(
-            lines[0].description().ends_with(&days),
-            "{}: {}",
-            case.id,
-            lines[0].description()
-        );
-    }
-}
-
-/// An instant of March or the days around it, in New York.
-fn instants() -> impl Strategy<Value = DateTime<Utc>> {
-    (-40_i64 * 86_400..80 * 86_400)
-        .prop_map(|seconds| march().start_at + Duration::seconds(seconds))
-}
-
-proptest! {
-    #[test]
-    fn the_parts_of_a_month_cost_what_the_month_costs(
-        minor in 0_i64..10_000_000,
-        mut cuts in proptest::collection::vec(instants(), 0..6),
-    ) {
-        let price = Decimal::new(minor, 2).to_string();
-        cuts.sort();
-        let starts = [at("2020-01-01T00:00:00Z")].into_iter().chain(cuts.iter().copied());
-        let ends = cuts.iter().copied().map(Some).chain([None]);
-        let parts = starts.zip(ends).map(|(start, end_at)| Held {
-            end_at,
-            ..flat(&price, &start.to_rfc3339())
-        });
-        // One that would be empty is no subscription.
-        let parts = parts.filter(|part| part.end_at != Some(part.start_at));
-
-        let draft = rate(march(), vec![], parts.collect()).unwrap();
-
-        prop_assert_eq!(draft.total.minor(), minor);
-    }
-
-    #[test]
-    fn the_hours_of_all_months_are_the_hours_of_a_life(start in instants(), micros in 1_i64..1 << 46) {
-        let gone = start + Duration::microseconds(micros);
-        let server = || until(gone, Held { start_at: start, ..server("2026-01-01T00:00:00Z") });
-        let first: NaiveDate = "2025-12-01".parse().unwrap();
-
-        let mut hours = Decimal::ZERO;
-        for nth in 0..40 {
-            let header = period(first + Months::new(nth), "USD");
-            for line in lines(&header, vec![server()]) {
-                prop_assert!(line.amount.minor() <= 5_00);
-                hours += line.quantity;
-            }
-        }
-
-        prop_assert_eq!(hours, Decimal::from((micros + 3_599_999_999) / 3_600_000_000));
     }
 }
 
