@@ -35,6 +35,11 @@ impl Probe {
         Ok(Self { stop, seen })
     }
 
+    /// Asks no more.
+    pub(crate) fn stop(&self) {
+        self.stop.cancel();
+    }
+
     /// Milliseconds: how many were measured, their median, the hundredth, the worst.
     pub(crate) async fn end(self) -> Result<Value> {
         self.stop.cancel();
