@@ -266,9 +266,9 @@ ALTER TABLE ONLY outbox.timer
 
 CREATE INDEX delivery_by_key ON outbox.delivery USING btree (consumer, key, tick, id);
 
-CREATE INDEX event_by_id ON ONLY outbox.event USING brin (id) WITH (autosummarize='on');
+CREATE INDEX event_by_id ON ONLY outbox.event USING btree (id);
 
-CREATE INDEX event_0_id_idx ON outbox.event_0 USING brin (id) WITH (autosummarize='on');
+CREATE INDEX event_0_id_idx ON outbox.event_0 USING btree (id);
 
 CREATE INDEX event_interactive ON ONLY outbox.event USING btree (xid) WHERE (lane = 0);
 
@@ -278,7 +278,7 @@ CREATE INDEX event_bulk ON ONLY outbox.event USING btree (xid) WHERE (lane = 1);
 
 CREATE INDEX event_0_xid_idx1 ON outbox.event_0 USING btree (xid) WHERE (lane = 1);
 
-CREATE INDEX event_default_id_idx ON outbox.event_default USING brin (id) WITH (autosummarize='on');
+CREATE INDEX event_default_id_idx ON outbox.event_default USING btree (id);
 
 CREATE INDEX event_default_xid_idx ON outbox.event_default USING btree (xid) WHERE (lane = 0);
 

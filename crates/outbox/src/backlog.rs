@@ -252,7 +252,10 @@ pub async fn handled(pool: &PgPool) -> Result<i64, sqlx::Error> {
         from outbox.consumer
         cross join generate_series(0, generation) as past
         cross join (values (0), (1)) as lanes (lane)
-        cross join generate_series(0, 63) as number
+        -- A generation that is over may have had other shards.
+        cross join generate_series(
+            0, case when past = generation then shards - 1 else 63 end
+        ) as number
         cross join lateral (
             select passed
             from outbox.position

@@ -8,13 +8,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::Mutex;
-use uuid::Uuid;
 
 use crate::event::{Event, Lane, LogPoint};
 use crate::tick::{self, Diff, Tick};
+
+mod fetch;
+
+use fetch::{Wanted, Window, fetch};
 
 /// How many ticks' snapshots are read for one page.
 const TICKS: i64 = 256;
@@ -141,9 +143,6 @@ pub(crate) async fn read_some(
     }
 }
 
-/// A lane, and the topics that are read of it: all unless named.
-pub(crate) type Wanted<'a> = (Lane, Option<&'a [String]>);
-
 /// The first is the lower bound; a point in the middle of a tick needs the one before it.
 async fn ticks(conn: &mut PgConnection, after: LogPoint) -> Result<Vec<Tick>, sqlx::Error> {
     tick::from(conn, (after.tick - 1).max(0), TICKS).await
@@ -155,6 +154,8 @@ struct Span<'a> {
     ticks: &'a [Tick],
     above_id: i64,
     to: LogPoint,
+    /// Whether it is a part of one giant tick.
+    is_inside: bool,
 }
 
 impl<'a> Span<'a> {
@@ -190,6 +191,7 @@ impl<'a> Span<'a> {
                     ticks,
                     above_id: lower.floor,
                     to,
+                    is_inside: false,
                 })
             }
         }
@@ -205,6 +207,7 @@ impl<'a> Span<'a> {
                 tick: giant[0].n,
                 id,
             },
+            is_inside: true,
         }
     }
 
@@ -241,22 +244,15 @@ impl<'a> Span<'a> {
         &self.ticks[self.ticks.len() - 1]
     }
 
-    /// Ids above the first and up to the second. A page of whole ticks ends with its highest id.
-    fn window(&self) -> (i64, i64) {
-        let highest = self
-            .ticks
-            .iter()
-            .map(|tick| tick.max_id)
-            .max()
-            .unwrap_or(self.to.id);
-        (
-            self.above_id,
-            if self.ticks.len() == 1 {
-                self.to.id
-            } else {
-                highest
-            },
-        )
+    /// A page of whole ticks ends with its highest id.
+    fn window(&self) -> Window {
+        let highest = self.ticks.iter().map(|tick| tick.max_id).max();
+        let last = if self.is_inside { None } else { highest };
+        Window {
+            above: self.above_id,
+            up_to: last.unwrap_or(self.to.id),
+            is_inside: self.is_inside,
+        }
     }
 
     fn tick_of(&self, xid: u64) -> i64 {
@@ -264,123 +260,3 @@ impl<'a> Span<'a> {
         self.ticks.get(at).map_or(self.to.tick, |tick| tick.n)
     }
 }
-
-struct Row {
-    xid: String,
-    id: i64,
-    event_id: Uuid,
-    topic: String,
-    schema_version: i16,
-    key: Uuid,
-    part: i16,
-    lane: i16,
-    at: DateTime<Utc>,
-    payload: Value,
-    actor: String,
-    reason: Option<String>,
-    request_id: Option<Uuid>,
-    caused_by: Option<Uuid>,
-    batch_id: Option<Uuid>,
-    traceparent: Option<String>,
-}
-
-impl Row {
-    fn into_event(self, tick_of: impl FnOnce(u64) -> i64) -> Result<Event, sqlx::Error> {
-        let xid = self
-            .xid
-            .parse()
-            .map_err(|_| sqlx::Error::Decode("not an xid".into()))?;
-        Ok(Event {
-            point: LogPoint {
-                tick: tick_of(xid),
-                id: self.id,
-            },
-            event_id: self.event_id,
-            topic: self.topic,
-            schema_version: self.schema_version,
-            key: self.key,
-            part: self.part,
-            lane: Lane::from_code(self.lane),
-            at: self.at,
-            payload: Arc::new(self.payload),
-            actor: self.actor,
-            reason: self.reason,
-            request_id: self.request_id,
-            caused_by: self.caused_by,
-            batch_id: self.batch_id,
-            traceparent: self.traceparent,
-        })
-    }
-}
-
-async fn fetch(
-    conn: &mut PgConnection,
-    (lane, topics): Wanted<'_>,
-    diff: &Diff,
-    window: (i64, i64),
-) -> Result<Vec<Row>, sqlx::Error> {
-    match lane {
-        Lane::Interactive => fetch_interactive(conn, topics, diff, window).await,
-        Lane::Bulk => fetch_bulk(conn, topics, diff, window).await,
-    }
-}
-
-/// The lane is a literal, so that its partial index can serve; hence a twin per lane.
-macro_rules! fetch_lane {
-    ($name:ident, $sql:literal) => {
-        async fn $name(
-            conn: &mut PgConnection,
-            topics: Option<&[String]>,
-            diff: &Diff,
-            (above, up_to): (i64, i64),
-        ) -> Result<Vec<Row>, sqlx::Error> {
-            sqlx::query_as!(
-                Row, $sql, diff.from, diff.below, &diff.open, &diff.late, above, up_to, topics,
-            )
-            .fetch_all(conn)
-            .await
-        }
-    };
-}
-
-fetch_lane!(
-    fetch_interactive,
-    r#"
-    -- log: page of the interactive lane
-    select xid::text as "xid!", id as "id!", event_id as "event_id!", topic as "topic!",
-        schema_version as "schema_version!", key as "key!", part as "part!", lane as "lane!",
-        at as "at!", payload as "payload!", actor as "actor!", reason, request_id, caused_by,
-        batch_id, traceparent
-    from (
-        select * from outbox.event
-        where lane = 0 and id > $5 and id <= $6
-            and xid >= $1::text::xid8 and xid < $2::text::xid8
-            and xid <> all ($3::text[]::xid8[]) and ($7::text[] is null or topic = any ($7))
-        union all
-        select * from outbox.event
-        where lane = 0 and id > $5 and id <= $6 and xid = any ($4::text[]::xid8[])
-            and ($7::text[] is null or topic = any ($7))
-    ) as page
-    "#
-);
-
-fetch_lane!(
-    fetch_bulk,
-    r#"
-    -- log: page of the bulk lane
-    select xid::text as "xid!", id as "id!", event_id as "event_id!", topic as "topic!",
-        schema_version as "schema_version!", key as "key!", part as "part!", lane as "lane!",
-        at as "at!", payload as "payload!", actor as "actor!", reason, request_id, caused_by,
-        batch_id, traceparent
-    from (
-        select * from outbox.event
-        where lane = 1 and id > $5 and id <= $6
-            and xid >= $1::text::xid8 and xid < $2::text::xid8
-            and xid <> all ($3::text[]::xid8[]) and ($7::text[] is null or topic = any ($7))
-        union all
-        select * from outbox.event
-        where lane = 1 and id > $5 and id <= $6 and xid = any ($4::text[]::xid8[])
-            and ($7::text[] is null or topic = any ($7))
-    ) as page
-    "#
-);
