@@ -11,7 +11,7 @@ use local_postgres::{LocalPostgres, StartError, StopError};
 use outbox::{GuardError, Outbox};
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Connection as _, PgPool};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgPool};
 
 mod told;
 
@@ -210,6 +210,11 @@ async fn connect(options: PgConnectOptions) -> Result<PgPool, sqlx::Error> {
     PgPoolOptions::new()
         .max_connections(CONNECTIONS)
         .acquire_timeout(ACQUIRE_TIMEOUT)
+        // No statement here is worth compiling, and before a close's new tables are analyzed the
+        // planner thinks that many are.
+        .after_connect(|conn, _| {
+            Box::pin(async move { conn.execute("set jit = off").await.map(drop) })
+        })
         .connect_with(options)
         .await
 }

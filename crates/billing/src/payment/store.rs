@@ -93,8 +93,9 @@ pub(super) async fn facts(
         ) as made
         left join lateral (
             select payment_id from billing.payment
-            where payment.invoice_id = wanted.invoice_id
-                and state in ('created', 'sent', 'unknown', 'manual')
+            where payment.invoice_id = wanted.invoice_id and settled_at is null
+            -- There is one at most. Said, it is looked for by its index, whatever the statistics.
+            limit 1
         ) as attempt on true
         left join lateral (
             select payment_method_id, gateway, token from billing.payment_method
@@ -142,7 +143,7 @@ pub(super) async fn with_open_attempt(
         r#"
         -- payment: invoices with one under way
         select invoice_id as "invoice_id!" from billing.payment
-        where invoice_id = any ($1) and state in ('created', 'sent', 'unknown', 'manual')
+        where invoice_id = any ($1) and settled_at is null
         "#,
         &ids,
     )

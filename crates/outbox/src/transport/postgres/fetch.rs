@@ -78,22 +78,22 @@ pub(super) async fn fetch(
     window: Window,
 ) -> Result<Vec<Row>, sqlx::Error> {
     let read = (diff, (window.above, window.up_to), topics);
-    match (lane, window.is_inside) {
-        (Lane::Interactive, false) => ticks_interactive(conn, read).await,
-        (Lane::Interactive, true) => inside_interactive(conn, read).await,
-        (Lane::Bulk, false) => ticks_bulk(conn, read).await,
-        (Lane::Bulk, true) => inside_bulk(conn, read).await,
+    match (window.is_inside, lane) {
+        (true, lane) => inside(conn, lane, read).await,
+        (false, Lane::Interactive) => ticks_interactive(conn, read).await,
+        (false, Lane::Bulk) => ticks_bulk(conn, read).await,
     }
 }
 
 type Read<'a> = (&'a Diff, (i64, i64), Option<&'a [String]>);
 
-/// The lane is a literal, so that its partial index can serve; hence a twin per lane.
+/// Of whole ticks, by transaction: how far back their ids go says nothing, one that was open for an
+/// hour brings old ones. The lane is a literal, so that its partial index can serve; hence a twin
+/// per lane.
 ///
-/// `offset 0` keeps the planner to the one index that fits. Not knowing the bounds, it would read
-/// both and take what they have in common: in a tick of a million events, a million entries for
-/// each page. Whole ticks are found by transaction; how far back their ids go says nothing, one
-/// that was open for an hour brings old ones.
+/// `offset 0` here and below keeps the planner to the one index that fits. Not knowing the bounds,
+/// it would read two and take what they have in common: in a tick of a million events, a million
+/// entries for each page.
 macro_rules! fetch_lane {
     ($name:ident, $sql:literal) => {
         async fn $name(
@@ -161,40 +161,38 @@ fetch_lane!(
     "#
 );
 
-fetch_lane!(
-    inside_interactive,
-    r#"
-    -- log: page inside a tick of the interactive lane
-    select xid::text as "xid!", id as "id!", event_id as "event_id!", topic as "topic!",
-        schema_version as "schema_version!", key as "key!", part as "part!", lane as "lane!",
-        at as "at!", payload as "payload!", actor as "actor!", reason, request_id, caused_by,
-        batch_id, traceparent
-    from (
-        select * from outbox.event
-        where lane = 0 and id > $5 and id <= $6
+/// Of one tick, by id. The lane is asked last: said inside, it would bring the planner to the whole
+/// index of the lane as long as the table has no statistics.
+async fn inside(
+    conn: &mut PgConnection,
+    lane: Lane,
+    (diff, (above, up_to), topics): Read<'_>,
+) -> Result<Vec<Row>, sqlx::Error> {
+    sqlx::query_as!(
+        Row,
+        r#"
+        -- log: page inside a tick
+        select xid::text as "xid!", id as "id!", event_id as "event_id!", topic as "topic!",
+            schema_version as "schema_version!", key as "key!", part as "part!", lane as "lane!",
+            at as "at!", payload as "payload!", actor as "actor!", reason, request_id, caused_by,
+            batch_id, traceparent
+        from (select * from outbox.event where id > $5 and id <= $6 offset 0) as page
+        where lane = $8
             and ($7::text[] is null or topic = any ($7))
-        offset 0
-    ) as page
-    where (xid >= $1::text::xid8 and xid < $2::text::xid8 and xid <> all ($3::text[]::xid8[]))
-        or xid = any ($4::text[]::xid8[])
-    "#
-);
-
-fetch_lane!(
-    inside_bulk,
-    r#"
-    -- log: page inside a tick of the bulk lane
-    select xid::text as "xid!", id as "id!", event_id as "event_id!", topic as "topic!",
-        schema_version as "schema_version!", key as "key!", part as "part!", lane as "lane!",
-        at as "at!", payload as "payload!", actor as "actor!", reason, request_id, caused_by,
-        batch_id, traceparent
-    from (
-        select * from outbox.event
-        where lane = 1 and id > $5 and id <= $6
-            and ($7::text[] is null or topic = any ($7))
-        offset 0
-    ) as page
-    where (xid >= $1::text::xid8 and xid < $2::text::xid8 and xid <> all ($3::text[]::xid8[]))
-        or xid = any ($4::text[]::xid8[])
-    "#
-);
+            and (
+                xid >= $1::text::xid8 and xid < $2::text::xid8 and xid <> all ($3::text[]::xid8[])
+                or xid = any ($4::text[]::xid8[])
+            )
+        "#,
+        diff.from,
+        diff.below,
+        &diff.open,
+        &diff.late,
+        above,
+        up_to,
+        topics,
+        lane.code(),
+    )
+    .fetch_all(conn)
+    .await
+}
