@@ -27,6 +27,7 @@ mod notices;
 mod payload;
 mod payments;
 mod refunds;
+mod runtime;
 pub mod site;
 
 pub use collection_report::CollectionReport;
@@ -38,6 +39,7 @@ pub use notices::{
 };
 pub use payments::{Call, Payments};
 pub use refunds::{Call as RefundCall, Refunds};
+pub use runtime::runtime;
 
 /// What the consumers need to know of the place where they run.
 #[derive(Debug, Clone)]

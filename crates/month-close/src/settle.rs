@@ -13,8 +13,11 @@ use crate::progress::Stage;
 
 /// How soon to look again where nothing moved: perhaps that was the end.
 const LOOK_QUIET: Duration = Duration::from_millis(25);
-/// How soon to look again where something moved: each look costs a thousand look-ups.
+/// How soon to look again where much moved: each look costs a thousand look-ups.
 const LOOK_BUSY: Duration = Duration::from_millis(200);
+/// Events between two looks that are too many for the end. It is not none: others work too, and
+/// what they do is handled meanwhile.
+const MANY: i64 = 200;
 /// How often the estimate of what is left is made again, at most.
 const ESTIMATE_EVERY: Duration = Duration::from_secs(5);
 /// It reads the unread log: of a million accounts that takes seconds, so it has this share of the
@@ -51,12 +54,13 @@ pub(crate) async fn until_drained(
             own.must_run().await?;
         }
         let done = meter.show(stage).await?;
-        let has_moved = seen.replace(done).is_some_and(|before| before < done);
-        // Whoever is moving is not at the end, and need not be asked.
-        if !has_moved && let Some(rest) = drained(outbox.pool()).await? {
+        let is_busy = seen
+            .replace(done)
+            .is_some_and(|before| before + MANY < done);
+        if !is_busy && let Some(rest) = drained(outbox.pool()).await? {
             break rest;
         }
-        outbox::clock::pause(if has_moved { LOOK_BUSY } else { LOOK_QUIET }).await;
+        outbox::clock::pause(if is_busy { LOOK_BUSY } else { LOOK_QUIET }).await;
     };
     if let Some(own) = own {
         own.stop().await?;

@@ -10,11 +10,14 @@
 
 mod rows;
 
+use std::num::NonZero;
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool, PgTransaction};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 use crate::copy::Rows;
@@ -75,7 +78,13 @@ impl Origin {
 pub struct Outbox {
     pool: PgPool,
     waker: Waker,
+    /// Turns of the handlers of bulk events.
+    bulk: Arc<Semaphore>,
 }
+
+/// How many transactions of handlers of bulk events a process has open at once, per core. More of
+/// them would only queue for the same cores, and an interactive event behind them.
+const BULK_PER_CORE: usize = 2;
 
 /// READ COMMITTED whatever the database prefers: the fence of a position does not hold in an older
 /// snapshot. An idle transaction of ours ends after this long, so that a process that was frozen
@@ -90,9 +99,11 @@ impl Outbox {
     /// ([`crate::migrate()`]).
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, NonZero::get);
         Self {
             waker: Waker::new(pool.clone()),
             pool,
+            bulk: Arc::new(Semaphore::new(BULK_PER_CORE * cores.max(2))),
         }
     }
 
@@ -111,18 +122,27 @@ impl Outbox {
     /// # Errors
     /// The pool's: no connection within its timeout, or the connection is lost.
     pub async fn begin(&self, origin: Origin) -> Result<UnitOfWork, sqlx::Error> {
-        self.begin_with(BEGIN, origin).await
+        self.begin_with(BEGIN, origin, None).await
     }
 
-    /// Opens a unit of work for a handler: an idle one ends after five seconds.
+    /// Opens a unit of work for a handler: an idle one ends after five seconds. That of a bulk
+    /// event waits for its turn.
     pub(crate) async fn begin_worker(&self, origin: Origin) -> Result<UnitOfWork, sqlx::Error> {
-        self.begin_with(BEGIN_WORKER, origin).await
+        let turn = match origin.lane {
+            Lane::Interactive => None,
+            Lane::Bulk => {
+                let turn = Arc::clone(&self.bulk).acquire_owned().await;
+                Some(turn.expect("it is never closed"))
+            }
+        };
+        self.begin_with(BEGIN_WORKER, origin, turn).await
     }
 
     async fn begin_with(
         &self,
         statement: &'static str,
         origin: Origin,
+        turn: Option<OwnedSemaphorePermit>,
     ) -> Result<UnitOfWork, sqlx::Error> {
         static UNITS: AtomicU64 = AtomicU64::new(1);
         let tx = begin(&self.pool, statement).await?;
@@ -134,6 +154,7 @@ impl Outbox {
             timers: Vec::new(),
             waker: self.waker.clone(),
             unit,
+            _turn: turn,
         })
     }
 }
@@ -178,6 +199,7 @@ pub struct UnitOfWork {
     timers: Vec<NewTimer>,
     waker: Waker,
     unit: u64,
+    _turn: Option<OwnedSemaphorePermit>,
 }
 
 /// Why a unit of work did not commit. Nothing of it happened, unless the connection broke during

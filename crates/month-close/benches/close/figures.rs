@@ -11,7 +11,7 @@
 //! | `wal_bytes_per_account` | written ahead during *generate* |
 //! | `peak_rss_mb` | the most memory that `month-close` took, in *generate* or *settle* |
 //! | `interactive_ms` | from commit to handled, of interactive events while the bulk settles |
-//! | `seconds` | by stage; `checks` are those after *settle* |
+//! | `seconds` | by stage; `checks` are those of one more run, on a log at rest |
 
 use std::time::Duration;
 

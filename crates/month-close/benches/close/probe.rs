@@ -11,8 +11,8 @@ use outbox::{NewEvent, Origin, Outbox};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 const EVERY: Duration = Duration::from_millis(200);
@@ -21,28 +21,29 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// An event that is not handled by then is told as having taken so long.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A probe that goes on until it is asked what it has seen.
+/// A probe that asks while it may.
 pub(crate) struct Probe {
-    stop: CancellationToken,
+    may: watch::Sender<bool>,
     seen: JoinHandle<Result<Vec<Duration>>>,
 }
 
 impl Probe {
-    pub(crate) async fn start(url: &str) -> Result<Self> {
+    /// One that asks nothing yet.
+    pub(crate) async fn new(url: &str) -> Result<Self> {
         let pool = PgPoolOptions::new().max_connections(2).connect(url).await?;
-        let stop = CancellationToken::new();
-        let seen = tokio::spawn(run(pool, stop.clone()));
-        Ok(Self { stop, seen })
+        let (may, asked) = watch::channel(false);
+        let seen = tokio::spawn(run(pool, asked));
+        Ok(Self { may, seen })
     }
 
-    /// Asks no more.
-    pub(crate) fn stop(&self) {
-        self.stop.cancel();
+    /// Asks from now on, or no more.
+    pub(crate) fn go_on(&self, may: bool) {
+        self.may.send_replace(may);
     }
 
     /// Milliseconds: how many were measured, their median, the hundredth, the worst.
     pub(crate) async fn end(self) -> Result<Value> {
-        self.stop.cancel();
+        drop(self.may);
         let mut seen = self.seen.await??;
         seen.sort_unstable();
         let at = |percent: usize| seen.get((seen.len() * percent / 100).min(seen.len() - 1));
@@ -59,23 +60,20 @@ impl Probe {
     }
 }
 
-async fn run(pool: PgPool, stop: CancellationToken) -> Result<Vec<Duration>> {
+async fn run(pool: PgPool, mut may: watch::Receiver<bool>) -> Result<Vec<Duration>> {
     let outbox = Outbox::new(pool.clone());
     let mut seen = Vec::new();
     let (account, invoice) = paid(&pool).await?;
     let mut ticks = tokio::time::interval(EVERY);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return Ok(seen),
-            _ = ticks.tick() => {}
-        }
+    while may.wait_for(|may| *may).await.is_ok() {
+        ticks.tick().await;
         let event = ask(&outbox, account, invoice).await?;
-        let took = tokio::select! {
-            () = stop.cancelled() => return Ok(seen),
-            took = handled(&pool, event) => took?,
-        };
-        seen.push(took);
+        tokio::select! {
+            took = handled(&pool, event) => seen.push(took?),
+            _ = may.wait_for(|may| !*may) => {}
+        }
     }
+    Ok(seen)
 }
 
 /// An invoice that is paid, as those that credit covers are from the beginning: nothing becomes of
