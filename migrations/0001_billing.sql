@@ -24,6 +24,7 @@ create table billing.account (
 create index account_announced on billing.account (announced_xid);
 create constraint trigger account_announced after insert on billing.account
     deferrable initially deferred for each row
+    when (outbox.is_first_change(new.tableoid, 'announced_by'))
     execute function outbox.require_event('account.created', 'announced_by', 'announced_xid');
 
 create table billing.price (
@@ -60,6 +61,7 @@ create table billing.price (
 create index price_announced on billing.price (announced_xid);
 create constraint trigger price_announced after insert on billing.price
     deferrable initially deferred for each row
+    when (outbox.is_first_change(new.tableoid, 'announced_by'))
     execute function outbox.require_event('price.created', 'announced_by', 'announced_xid');
 
 -- One row per month that was ever closed or is being closed.
@@ -124,6 +126,7 @@ create index subscription_announced on billing.subscription (announced_xid);
 create index subscription_ended on billing.subscription (ended_xid) where ended_xid is not null;
 create constraint trigger subscription_announced after insert on billing.subscription
     deferrable initially deferred for each row
+    when (outbox.is_first_change(new.tableoid, 'announced_by'))
     execute function outbox.require_event('subscription.started', 'announced_by', 'announced_xid');
 -- An end is set with the transaction that announces it, or require_event would not look at the row.
 create function billing.refuse_silent_end() returns trigger
@@ -138,7 +141,10 @@ create trigger subscription_end_told before update on billing.subscription for e
     execute function billing.refuse_silent_end();
 create constraint trigger subscription_ended after update on billing.subscription
     deferrable initially deferred for each row
-    when (old.end_at is distinct from new.end_at)
+    when (
+        case when old.end_at is distinct from new.end_at
+        then outbox.is_first_change(new.tableoid, 'ended_event') else false end
+    )
     execute function outbox.require_event('subscription.ended', 'ended_event', 'ended_xid');
 
 -- What was used, once per source and event id.
@@ -222,6 +228,7 @@ create unique index invoice_once_per_period on billing.invoice (account_id, peri
 create index invoice_announced on billing.invoice (announced_xid);
 create constraint trigger invoice_announced after insert on billing.invoice
     deferrable initially deferred for each row
+    when (outbox.is_first_change(new.tableoid, 'announced_by'))
     execute function outbox.require_event('invoice.finalized', 'announced_by', 'announced_xid');
 
 create table billing.line (

@@ -35,7 +35,10 @@ create index invoice_by_month on billing.invoice (month, series, number);
 create index invoice_paid_announced on billing.invoice (paid_xid) where paid_xid is not null;
 create constraint trigger invoice_paid after update on billing.invoice
     deferrable initially deferred for each row
-    when (old.state is distinct from new.state and new.state = 'paid')
+    when (
+        case when old.state is distinct from new.state and new.state = 'paid'
+        then outbox.is_first_change(new.tableoid, 'paid_event') else false end
+    )
     execute function outbox.require_event('invoice.paid', 'paid_event', 'paid_xid');
 
 drop trigger invoice_frozen on billing.invoice;
@@ -101,12 +104,16 @@ create index payment_method_removal on billing.payment_method (removed_xid)
     where removed_xid is not null;
 create constraint trigger payment_method_announced after insert on billing.payment_method
     deferrable initially deferred for each row
+    when (outbox.is_first_change(new.tableoid, 'announced_by'))
     execute function outbox.require_event(
         'payment_method.added', 'announced_by', 'announced_xid'
     );
 create constraint trigger payment_method_removed after update on billing.payment_method
     deferrable initially deferred for each row
-    when (old.removed_at is null and new.removed_at is not null)
+    when (
+        case when old.removed_at is null and new.removed_at is not null
+        then outbox.is_first_change(new.tableoid, 'removed_event') else false end
+    )
     execute function outbox.require_event(
         'payment_method.removed', 'removed_event', 'removed_xid'
     );
@@ -191,13 +198,19 @@ create index payment_succeeded on billing.payment (succeeded_xid) where succeede
 create index payment_declined on billing.payment (declined_xid) where declined_xid is not null;
 create constraint trigger payment_succeeded after insert or update on billing.payment
     deferrable initially deferred for each row
-    when (new.state = 'succeeded')
+    when (
+        case when new.state = 'succeeded'
+        then outbox.is_first_change(new.tableoid, 'succeeded_event') else false end
+    )
     execute function outbox.require_event(
         'payment.succeeded', 'succeeded_event', 'succeeded_xid'
     );
 create constraint trigger payment_declined after update on billing.payment
     deferrable initially deferred for each row
-    when (new.state = 'declined' and old.state <> 'declined')
+    when (
+        case when new.state = 'declined' and old.state <> 'declined'
+        then outbox.is_first_change(new.tableoid, 'declined_event') else false end
+    )
     execute function outbox.require_event(
         'payment.declined', 'declined_event', 'declined_xid'
     );
@@ -291,10 +304,14 @@ create index refund_requested on billing.refund (requested_xid);
 create index refund_succeeded on billing.refund (succeeded_xid) where succeeded_xid is not null;
 create constraint trigger refund_requested after insert on billing.refund
     deferrable initially deferred for each row
+    when (outbox.is_first_change(new.tableoid, 'requested_event'))
     execute function outbox.require_event('refund.requested', 'requested_event', 'requested_xid');
 create constraint trigger refund_succeeded after insert or update on billing.refund
     deferrable initially deferred for each row
-    when (new.state = 'succeeded')
+    when (
+        case when new.state = 'succeeded'
+        then outbox.is_first_change(new.tableoid, 'succeeded_event') else false end
+    )
     execute function outbox.require_event('refund.succeeded', 'succeeded_event', 'succeeded_xid');
 
 create function billing.refuse_refund_change() returns trigger

@@ -17,6 +17,7 @@ create index credit_of_account on billing.credit (account_id);
 create index credit_announced on billing.credit (announced_xid);
 create constraint trigger credit_announced after insert on billing.credit
     deferrable initially deferred for each row
+    when (outbox.is_first_change(new.tableoid, 'announced_by'))
     execute function outbox.require_event('credit.granted', 'announced_by', 'announced_xid');
 
 -- Credit that paid a part of an invoice, or all of it.
@@ -75,10 +76,14 @@ create index hold_announced on billing.hold (announced_xid);
 create index hold_released on billing.hold (released_xid) where released_xid is not null;
 create constraint trigger hold_announced after insert on billing.hold
     deferrable initially deferred for each row
+    when (outbox.is_first_change(new.tableoid, 'announced_by'))
     execute function outbox.require_event('hold.placed', 'announced_by', 'announced_xid');
 create constraint trigger hold_released after update on billing.hold
     deferrable initially deferred for each row
-    when (old.released_at is null and new.released_at is not null)
+    when (
+        case when old.released_at is null and new.released_at is not null
+        then outbox.is_first_change(new.tableoid, 'released_event') else false end
+    )
     execute function outbox.require_event('hold.released', 'released_event', 'released_xid');
 
 -- One notice per account, kind and cause: the intent row of the consumer that sends.

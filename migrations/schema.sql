@@ -611,23 +611,31 @@ CREATE INDEX subscription_announced ON billing.subscription USING btree (announc
 
 CREATE INDEX subscription_ended ON billing.subscription USING btree (ended_xid) WHERE (ended_xid IS NOT NULL);
 
-CREATE CONSTRAINT TRIGGER account_announced AFTER INSERT ON billing.account DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION outbox.require_event('account.created', 'announced_by', 'announced_xid');
+CREATE CONSTRAINT TRIGGER account_announced AFTER INSERT ON billing.account DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (outbox.is_first_change(new.tableoid, 'announced_by'::text)) EXECUTE FUNCTION outbox.require_event('account.created', 'announced_by', 'announced_xid');
 
 CREATE TRIGGER account_kept BEFORE DELETE OR TRUNCATE ON billing.account FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_removal();
 
-CREATE CONSTRAINT TRIGGER credit_announced AFTER INSERT ON billing.credit DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION outbox.require_event('credit.granted', 'announced_by', 'announced_xid');
+CREATE CONSTRAINT TRIGGER credit_announced AFTER INSERT ON billing.credit DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (outbox.is_first_change(new.tableoid, 'announced_by'::text)) EXECUTE FUNCTION outbox.require_event('credit.granted', 'announced_by', 'announced_xid');
 
-CREATE CONSTRAINT TRIGGER hold_announced AFTER INSERT ON billing.hold DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION outbox.require_event('hold.placed', 'announced_by', 'announced_xid');
+CREATE CONSTRAINT TRIGGER hold_announced AFTER INSERT ON billing.hold DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (outbox.is_first_change(new.tableoid, 'announced_by'::text)) EXECUTE FUNCTION outbox.require_event('hold.placed', 'announced_by', 'announced_xid');
 
-CREATE CONSTRAINT TRIGGER hold_released AFTER UPDATE ON billing.hold DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (((old.released_at IS NULL) AND (new.released_at IS NOT NULL))) EXECUTE FUNCTION outbox.require_event('hold.released', 'released_event', 'released_xid');
+CREATE CONSTRAINT TRIGGER hold_released AFTER UPDATE ON billing.hold DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (
+        CASE
+            WHEN ((old.released_at IS NULL) AND (new.released_at IS NOT NULL)) THEN outbox.is_first_change(new.tableoid, 'released_event'::text)
+            ELSE false
+        END) EXECUTE FUNCTION outbox.require_event('hold.released', 'released_event', 'released_xid');
 
-CREATE CONSTRAINT TRIGGER invoice_announced AFTER INSERT ON billing.invoice DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION outbox.require_event('invoice.finalized', 'announced_by', 'announced_xid');
+CREATE CONSTRAINT TRIGGER invoice_announced AFTER INSERT ON billing.invoice DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (outbox.is_first_change(new.tableoid, 'announced_by'::text)) EXECUTE FUNCTION outbox.require_event('invoice.finalized', 'announced_by', 'announced_xid');
 
 CREATE TRIGGER invoice_frozen BEFORE UPDATE ON billing.invoice FOR EACH ROW WHEN (((((((((((((((((((((((((old.invoice_id IS DISTINCT FROM new.invoice_id) OR (old.account_id IS DISTINCT FROM new.account_id)) OR (old.period_seq IS DISTINCT FROM new.period_seq)) OR (old.kind IS DISTINCT FROM new.kind)) OR (old.run_id IS DISTINCT FROM new.run_id)) OR (old.series IS DISTINCT FROM new.series)) OR (old.number IS DISTINCT FROM new.number)) OR (old.external_id IS DISTINCT FROM new.external_id)) OR (old.customer_name IS DISTINCT FROM new.customer_name)) OR (old.zone IS DISTINCT FROM new.zone)) OR (old.month IS DISTINCT FROM new.month)) OR (old.start_at IS DISTINCT FROM new.start_at)) OR (old.end_at IS DISTINCT FROM new.end_at)) OR (old.as_of IS DISTINCT FROM new.as_of)) OR (old.currency IS DISTINCT FROM new.currency)) OR (old.lines IS DISTINCT FROM new.lines)) OR (old.subtotal_minor IS DISTINCT FROM new.subtotal_minor)) OR (old.tax_minor IS DISTINCT FROM new.tax_minor)) OR (old.total_minor IS DISTINCT FROM new.total_minor)) OR (old.credit_minor IS DISTINCT FROM new.credit_minor)) OR (old.digest IS DISTINCT FROM new.digest)) OR (old.finalized_at IS DISTINCT FROM new.finalized_at)) OR (old.announced_by IS DISTINCT FROM new.announced_by)) OR (old.announced_xid IS DISTINCT FROM new.announced_xid))) EXECUTE FUNCTION billing.refuse_change();
 
 CREATE TRIGGER invoice_kept BEFORE DELETE ON billing.invoice FOR EACH ROW EXECUTE FUNCTION billing.refuse_change();
 
-CREATE CONSTRAINT TRIGGER invoice_paid AFTER UPDATE ON billing.invoice DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (((old.state IS DISTINCT FROM new.state) AND (new.state = 'paid'::text))) EXECUTE FUNCTION outbox.require_event('invoice.paid', 'paid_event', 'paid_xid');
+CREATE CONSTRAINT TRIGGER invoice_paid AFTER UPDATE ON billing.invoice DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (
+        CASE
+            WHEN ((old.state IS DISTINCT FROM new.state) AND (new.state = 'paid'::text)) THEN outbox.is_first_change(new.tableoid, 'paid_event'::text)
+            ELSE false
+        END) EXECUTE FUNCTION outbox.require_event('invoice.paid', 'paid_event', 'paid_xid');
 
 CREATE TRIGGER invoice_stays BEFORE TRUNCATE ON billing.invoice FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_removal();
 
@@ -639,25 +647,37 @@ CREATE TRIGGER month_close_kept BEFORE DELETE OR TRUNCATE ON billing.month_close
 
 CREATE TRIGGER number_series_kept BEFORE DELETE OR TRUNCATE ON billing.number_series FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_removal();
 
-CREATE CONSTRAINT TRIGGER payment_declined AFTER UPDATE ON billing.payment DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (((new.state = 'declined'::text) AND (old.state <> 'declined'::text))) EXECUTE FUNCTION outbox.require_event('payment.declined', 'declined_event', 'declined_xid');
+CREATE CONSTRAINT TRIGGER payment_declined AFTER UPDATE ON billing.payment DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (
+        CASE
+            WHEN ((new.state = 'declined'::text) AND (old.state <> 'declined'::text)) THEN outbox.is_first_change(new.tableoid, 'declined_event'::text)
+            ELSE false
+        END) EXECUTE FUNCTION outbox.require_event('payment.declined', 'declined_event', 'declined_xid');
 
 CREATE TRIGGER payment_fixed BEFORE UPDATE ON billing.payment FOR EACH ROW WHEN (((((((((((((old.payment_id IS DISTINCT FROM new.payment_id) OR (old.account_id IS DISTINCT FROM new.account_id)) OR (old.invoice_id IS DISTINCT FROM new.invoice_id)) OR (old.kind IS DISTINCT FROM new.kind)) OR (old.attempt IS DISTINCT FROM new.attempt)) OR (old.payment_method_id IS DISTINCT FROM new.payment_method_id)) OR (old.gateway IS DISTINCT FROM new.gateway)) OR (old.currency IS DISTINCT FROM new.currency)) OR (old.amount_minor IS DISTINCT FROM new.amount_minor)) OR (old.cause IS DISTINCT FROM new.cause)) OR (old.created_at IS DISTINCT FROM new.created_at)) OR ((old.captured_minor IS NOT NULL) AND ((old.captured_minor IS DISTINCT FROM new.captured_minor) OR (old.applied_minor IS DISTINCT FROM new.applied_minor))))) EXECUTE FUNCTION billing.refuse_change();
 
 CREATE TRIGGER payment_kept BEFORE DELETE ON billing.payment FOR EACH ROW EXECUTE FUNCTION billing.refuse_change();
 
-CREATE CONSTRAINT TRIGGER payment_method_announced AFTER INSERT ON billing.payment_method DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION outbox.require_event('payment_method.added', 'announced_by', 'announced_xid');
+CREATE CONSTRAINT TRIGGER payment_method_announced AFTER INSERT ON billing.payment_method DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (outbox.is_first_change(new.tableoid, 'announced_by'::text)) EXECUTE FUNCTION outbox.require_event('payment_method.added', 'announced_by', 'announced_xid');
 
 CREATE TRIGGER payment_method_kept BEFORE DELETE OR TRUNCATE ON billing.payment_method FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_removal();
 
-CREATE CONSTRAINT TRIGGER payment_method_removed AFTER UPDATE ON billing.payment_method DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (((old.removed_at IS NULL) AND (new.removed_at IS NOT NULL))) EXECUTE FUNCTION outbox.require_event('payment_method.removed', 'removed_event', 'removed_xid');
+CREATE CONSTRAINT TRIGGER payment_method_removed AFTER UPDATE ON billing.payment_method DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (
+        CASE
+            WHEN ((old.removed_at IS NULL) AND (new.removed_at IS NOT NULL)) THEN outbox.is_first_change(new.tableoid, 'removed_event'::text)
+            ELSE false
+        END) EXECUTE FUNCTION outbox.require_event('payment_method.removed', 'removed_event', 'removed_xid');
 
 CREATE TRIGGER payment_moves BEFORE UPDATE OF state ON billing.payment FOR EACH ROW WHEN (((old.state <> new.state) AND (((((((((((((((old.state <> 'created'::text) OR (new.state <> 'sent'::text)) AND ((old.state <> 'created'::text) OR (new.state <> 'cancelled'::text))) AND ((old.state <> 'sent'::text) OR (new.state <> 'succeeded'::text))) AND ((old.state <> 'sent'::text) OR (new.state <> 'declined'::text))) AND ((old.state <> 'sent'::text) OR (new.state <> 'unknown'::text))) AND ((old.state <> 'sent'::text) OR (new.state <> 'cancelled'::text))) AND ((old.state <> 'unknown'::text) OR (new.state <> 'succeeded'::text))) AND ((old.state <> 'unknown'::text) OR (new.state <> 'declined'::text))) AND ((old.state <> 'unknown'::text) OR (new.state <> 'cancelled'::text))) AND ((old.state <> 'unknown'::text) OR (new.state <> 'manual'::text))) AND ((old.state <> 'sent'::text) OR (new.state <> 'manual'::text))) AND ((old.state <> 'manual'::text) OR (new.state <> 'succeeded'::text))) AND ((old.state <> 'manual'::text) OR (new.state <> 'declined'::text))) AND ((old.state <> 'manual'::text) OR (new.state <> 'cancelled'::text))))) EXECUTE FUNCTION billing.refuse_payment_move();
 
-CREATE CONSTRAINT TRIGGER payment_succeeded AFTER INSERT OR UPDATE ON billing.payment DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((new.state = 'succeeded'::text)) EXECUTE FUNCTION outbox.require_event('payment.succeeded', 'succeeded_event', 'succeeded_xid');
+CREATE CONSTRAINT TRIGGER payment_succeeded AFTER INSERT OR UPDATE ON billing.payment DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (
+        CASE
+            WHEN (new.state = 'succeeded'::text) THEN outbox.is_first_change(new.tableoid, 'succeeded_event'::text)
+            ELSE false
+        END) EXECUTE FUNCTION outbox.require_event('payment.succeeded', 'succeeded_event', 'succeeded_xid');
 
 CREATE TRIGGER period_kept BEFORE DELETE OR TRUNCATE ON billing.period FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_removal();
 
-CREATE CONSTRAINT TRIGGER price_announced AFTER INSERT ON billing.price DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION outbox.require_event('price.created', 'announced_by', 'announced_xid');
+CREATE CONSTRAINT TRIGGER price_announced AFTER INSERT ON billing.price DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (outbox.is_first_change(new.tableoid, 'announced_by'::text)) EXECUTE FUNCTION outbox.require_event('price.created', 'announced_by', 'announced_xid');
 
 CREATE TRIGGER price_kept BEFORE DELETE OR TRUNCATE ON billing.price FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_removal();
 
@@ -665,15 +685,23 @@ CREATE TRIGGER refund_fixed BEFORE UPDATE ON billing.refund FOR EACH ROW WHEN ((
 
 CREATE TRIGGER refund_kept BEFORE DELETE ON billing.refund FOR EACH ROW EXECUTE FUNCTION billing.refuse_refund_change();
 
-CREATE CONSTRAINT TRIGGER refund_requested AFTER INSERT ON billing.refund DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION outbox.require_event('refund.requested', 'requested_event', 'requested_xid');
+CREATE CONSTRAINT TRIGGER refund_requested AFTER INSERT ON billing.refund DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (outbox.is_first_change(new.tableoid, 'requested_event'::text)) EXECUTE FUNCTION outbox.require_event('refund.requested', 'requested_event', 'requested_xid');
 
-CREATE CONSTRAINT TRIGGER refund_succeeded AFTER INSERT OR UPDATE ON billing.refund DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((new.state = 'succeeded'::text)) EXECUTE FUNCTION outbox.require_event('refund.succeeded', 'succeeded_event', 'succeeded_xid');
+CREATE CONSTRAINT TRIGGER refund_succeeded AFTER INSERT OR UPDATE ON billing.refund DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (
+        CASE
+            WHEN (new.state = 'succeeded'::text) THEN outbox.is_first_change(new.tableoid, 'succeeded_event'::text)
+            ELSE false
+        END) EXECUTE FUNCTION outbox.require_event('refund.succeeded', 'succeeded_event', 'succeeded_xid');
 
-CREATE CONSTRAINT TRIGGER subscription_announced AFTER INSERT ON billing.subscription DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION outbox.require_event('subscription.started', 'announced_by', 'announced_xid');
+CREATE CONSTRAINT TRIGGER subscription_announced AFTER INSERT ON billing.subscription DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (outbox.is_first_change(new.tableoid, 'announced_by'::text)) EXECUTE FUNCTION outbox.require_event('subscription.started', 'announced_by', 'announced_xid');
 
 CREATE TRIGGER subscription_end_told BEFORE UPDATE ON billing.subscription FOR EACH ROW WHEN (((old.end_at IS DISTINCT FROM new.end_at) AND (new.ended_xid IS DISTINCT FROM pg_current_xact_id()))) EXECUTE FUNCTION billing.refuse_silent_end();
 
-CREATE CONSTRAINT TRIGGER subscription_ended AFTER UPDATE ON billing.subscription DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((old.end_at IS DISTINCT FROM new.end_at)) EXECUTE FUNCTION outbox.require_event('subscription.ended', 'ended_event', 'ended_xid');
+CREATE CONSTRAINT TRIGGER subscription_ended AFTER UPDATE ON billing.subscription DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (
+        CASE
+            WHEN (old.end_at IS DISTINCT FROM new.end_at) THEN outbox.is_first_change(new.tableoid, 'ended_event'::text)
+            ELSE false
+        END) EXECUTE FUNCTION outbox.require_event('subscription.ended', 'ended_event', 'ended_xid');
 
 CREATE TRIGGER subscription_kept BEFORE DELETE OR TRUNCATE ON billing.subscription FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_removal();
 

@@ -110,6 +110,36 @@ async fn where_no_workers_are_live_a_close_brings_its_own() {
     assert_eq!(scene.count("select count(*) from outbox.member").await, 0);
 }
 
+/// Somebody asks for a payment, again and again: there is no card, so nothing becomes of it.
+const ASK: &str = "
+    with asked as (
+        select account_id, invoice_id from billing.invoice order by number limit 1
+    )
+    insert into outbox.event (event_id, topic, schema_version, key, part, lane, payload, actor)
+    select gen_random_uuid(), 'payment.wanted', 1, account_id, 0, 0,
+        jsonb_build_object('invoice_id', invoice_id, 'why', 'a test'), 'a person'
+    from asked";
+
+#[tokio::test]
+async fn a_close_ends_beside_people_who_never_do() {
+    let scene = Scene::open().await;
+    scene.close(&format!("--usage {}", usage(&scene))).await;
+    let people = async {
+        let mut again = tokio::time::interval(Duration::from_millis(100));
+        loop {
+            again.tick().await;
+            scene.sql(ASK).await;
+        }
+    };
+
+    let again = tokio::select! {
+        again = scene.close("") => again,
+        () = people => unreachable!("they never end"),
+    };
+
+    assert!(again["events"]["handled"].as_i64().unwrap() > 0, "{again}");
+}
+
 /// As if the consumer had given up on one invoice.
 const DEAD: &str = "
     insert into outbox.delivery (consumer, event_id, tick, id, topic, schema_version, key, part,

@@ -2,21 +2,19 @@
 
 CREATE SCHEMA outbox;
 
+CREATE FUNCTION outbox.is_first_change(relation oid, event_column text) RETURNS boolean
+    LANGUAGE sql
+    RETURN CASE WHEN (current_setting(concat('outbox.changed_', relation, '_', event_column), true) = (pg_current_xact_id())::text) THEN false ELSE (set_config(concat('outbox.changed_', relation, '_', event_column), (pg_current_xact_id())::text, true) IS NOT NULL) END;
+
 CREATE FUNCTION outbox.require_event() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog'
     AS $_$
 declare
-    mark text := 'outbox.announced_' || tg_relid || '_' || tg_argv[1];
-    now  text := concat_ws(
-        ' ', statement_timestamp(), pg_current_xact_id(),
-        pg_stat_get_xact_tuples_inserted(tg_relid), pg_stat_get_xact_tuples_updated(tg_relid)
-    );
     missing uuid;
 begin
-    if current_setting(mark, true) = now then
-        return null;
-    end if;
+    -- What changes from here on asks again: SET CONSTRAINTS can bring us here before the end.
+    perform set_config('outbox.changed_' || tg_relid || '_' || tg_argv[1], '', true);
     execute format(
         'select announced from (
              select %2$I as announced from %1$s where %3$I = pg_current_xact_id()
@@ -35,7 +33,6 @@ begin
             using errcode = 'check_violation', constraint = tg_name,
                   detail = format('No event %s in this transaction.', missing);
     end if;
-    perform set_config(mark, now, true);
     return null;
 end $_$;
 

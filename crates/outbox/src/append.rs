@@ -86,6 +86,13 @@ pub struct Outbox {
 /// them would only queue for the same cores, and an interactive event behind them.
 const BULK_PER_CORE: usize = 2;
 
+/// They never take more than half of the connections either.
+fn bulk_turns(pool: &PgPool) -> usize {
+    let cores = std::thread::available_parallelism().map_or(2, NonZero::get);
+    let connections = usize::try_from(pool.options().get_max_connections()).unwrap_or(usize::MAX);
+    (BULK_PER_CORE * cores.max(2)).min(connections / 2).max(1)
+}
+
 /// READ COMMITTED whatever the database prefers: the fence of a position does not hold in an older
 /// snapshot. An idle transaction of ours ends after this long, so that a process that was frozen
 /// inside one holds nobody up.
@@ -99,11 +106,10 @@ impl Outbox {
     /// ([`crate::migrate()`]).
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
-        let cores = std::thread::available_parallelism().map_or(2, NonZero::get);
         Self {
             waker: Waker::new(pool.clone()),
+            bulk: Arc::new(Semaphore::new(bulk_turns(&pool))),
             pool,
-            bulk: Arc::new(Semaphore::new(BULK_PER_CORE * cores.max(2))),
         }
     }
 

@@ -10,8 +10,8 @@ use crate::scene::{Scene, keys, placed};
 
 const GUARD: &str = "create constraint trigger orders_announced
     after insert or update on shop.orders deferrable initially deferred
-    for each row execute function
-    outbox.require_event('order.placed', 'announced_by', 'announced_in')";
+    for each row when (outbox.is_first_change(new.tableoid, 'announced_by'))
+    execute function outbox.require_event('order.placed', 'announced_by', 'announced_in')";
 
 async fn guarded() -> Scene {
     let scene = Scene::new().await;
@@ -177,6 +177,61 @@ async fn checking_early_opens_no_hole_inside_one_statement() {
     }
 
     assert_eq!(orders(&scene).await, 0);
+}
+
+/// What a savepoint took back, asks for no event any more, and must not keep others from asking.
+#[tokio::test]
+async fn a_savepoint_that_is_rolled_back_opens_no_hole() {
+    let scene = guarded().await;
+    let row = "insert into shop.orders (announced_by) values (gen_random_uuid())";
+    let before = format!("savepoint s; {row}; rollback to s; {row}");
+    let released = format!("savepoint s; {row}; release s");
+    let checked_inside = format!(
+        "{row}; savepoint s; delete from shop.orders; set constraints all immediate; rollback to s;
+        set constraints all deferred"
+    );
+
+    for sql in [before, released, checked_inside] {
+        let mut tx = begin(&scene).await;
+        sqlx::raw_sql(AssertSqlSafe(sql.clone()))
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        tx.commit().await.expect_err(&sql);
+    }
+    let mut tx = begin(&scene).await;
+    let taken_back = format!("savepoint s; {row}; rollback to s");
+    sqlx::raw_sql(AssertSqlSafe(taken_back))
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+
+    assert_eq!(orders(&scene).await, 0);
+}
+
+/// The control: a note that outlives the savepoint would let the next row pass.
+#[tokio::test]
+async fn a_naive_note_outlives_the_savepoint_and_lets_a_row_pass() {
+    let scene = guarded().await;
+    scene.sql("create sequence shop.changes").await;
+    scene
+        .sql(
+            "create or replace function outbox.is_first_change(relation oid, event_column text)
+            returns boolean language sql volatile return nextval('shop.changes') = 1",
+        )
+        .await;
+    let row = "insert into shop.orders (announced_by) values (gen_random_uuid())";
+
+    let mut tx = begin(&scene).await;
+    let sql = format!("savepoint s; {row}; rollback to s; {row}");
+    sqlx::raw_sql(AssertSqlSafe(sql))
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+
+    assert_eq!(orders(&scene).await, 1, "and nobody will ever hear of it");
 }
 
 #[tokio::test]

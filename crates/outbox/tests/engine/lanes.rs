@@ -6,7 +6,7 @@ use outbox::{Lane, Origin};
 
 use crate::host::Host;
 use crate::scene::{Scene, impatient, keys, until};
-use crate::shop::Notebook;
+use crate::shop::{Gate, Notebook};
 
 const BULK: usize = 20_000;
 const DONE: &str = "select count(*) from shop.handled";
@@ -43,5 +43,40 @@ async fn an_interactive_event_does_not_wait_for_a_bulk_backlog() {
         started.elapsed()
     );
     assert!(done < 10_000);
+    worker.stop().await;
+}
+
+/// Of the four connections of this worker; without turns the four shards that are worked on at once
+/// would take them all.
+const TURNS: usize = 2;
+
+#[tokio::test]
+async fn handlers_of_bulk_events_take_turns_and_leave_connections_to_the_interactive() {
+    let scene = Scene::new().await;
+    let _relay = Host::relay(&scene, "relay").await;
+    let gate = Gate::closed();
+    let at = gate.clone();
+    let notebook = Notebook::with("notebook", move |events| {
+        let at = at.clone();
+        async move {
+            if events[0].lane == Lane::Bulk {
+                at.pass(events[0].event_id).await;
+            }
+            Ok(())
+        }
+    });
+    let spec = impatient("notebook", 20);
+    scene
+        .orders(&keys(200), Origin::of("month end").bulk())
+        .await;
+    let worker = Host::worker(&scene, "worker", |w| w.transactional(spec, notebook)).await;
+    gate.until_arrived(TURNS).await;
+
+    scene.order(keys(1)[0]).await;
+
+    scene.until_count(DONE, 1).await;
+    assert_eq!(gate.arrived().len(), TURNS);
+    gate.open();
+    scene.until_handled("notebook", 201).await;
     worker.stop().await;
 }
