@@ -21,6 +21,11 @@ place as (
     from shard
     left join outbox.tick as here on here.n = shard.tick
     left join outbox.tick as before on before.n = shard.tick - 1
+),
+-- A row for each topic and part that a place reads: an event finds its own by equality.
+reading as materialized (
+    select name, place.lane, id, here, here_xmin, before, before_xmin, topic, part
+    from place, unnest(topics) as topic, generate_series(shard, 63, shards) as part
 )
 select 'relay' as waits_for, event_id, topic
 from outbox.event
@@ -28,13 +33,12 @@ where xid >= (select xmin from newest)
     and not pg_visible_in_snapshot(xid, (select snapshot from newest))
 union all
 select name, event_id, topic
-from place
-join outbox.event
-    on event.lane = place.lane and event.part % shards = shard and topic = any (topics)
+from reading
+join outbox.event using (lane, topic, part)
 where here is null
     or (xid >= here_xmin and not pg_visible_in_snapshot(xid, here))
     or (
-        event.id > place.id
+        event.id > reading.id
         and xid >= coalesce(before_xmin, xid)
         and not coalesce(pg_visible_in_snapshot(xid, before), false)
     )

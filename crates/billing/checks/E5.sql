@@ -14,18 +14,22 @@ place as (
     left join outbox.tick as here on here.n = shard.tick
     left join outbox.tick as before on before.n = shard.tick - 1
 ),
+-- A row for each topic and part that a place reads: an event finds its own by equality.
+reading as materialized (
+    select consumer, place.lane, shard, id, here, here_xmin, before, before_xmin, topic, part
+    from place, unnest(topics) as topic, generate_series(shard, 63, shards) as part
+),
 counted as (
-    select consumer, place.lane, shard, count(*) as logged
-    from place
-    join outbox.event
-        on event.lane = place.lane and event.part % shards = shard and topic = any (topics)
+    select consumer, reading.lane, shard, count(*) as logged
+    from reading
+    join outbox.event using (lane, topic, part)
     where (xid < here_xmin or pg_visible_in_snapshot(xid, here))
         and (
-            event.id <= place.id
+            event.id <= reading.id
             or xid < before_xmin
             or pg_visible_in_snapshot(xid, before)
         )
-    group by consumer, place.lane, shard
+    group by consumer, reading.lane, shard
 )
 select name, lane, shard, tick, id, passed, coalesce(logged, 0) as logged
 from place
