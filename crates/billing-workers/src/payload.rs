@@ -22,7 +22,7 @@ pub(crate) trait Payload: DeserializeOwned {
     /// Reads an event of the topic.
     fn of(event: &Event) -> Result<Self, Failure> {
         event.expect_version(Self::VERSION)?;
-        Self::deserialize(&*event.payload).map_err(|error| {
+        event.payload.read().map_err(|error| {
             Failure::retry(format!(
                 "the payload of {} {} cannot be read: {error}",
                 event.topic, event.event_id
@@ -163,7 +163,7 @@ fn first_day(month: &str) -> Option<NaiveDate> {
 
 #[cfg(test)]
 mod tests {
-    use outbox::{Lane, LogPoint};
+    use outbox::{Lane, LogPoint, Recorded};
     use serde_json::{Value, json};
 
     use super::*;
@@ -188,7 +188,7 @@ mod tests {
     }
 
     fn event(schema_version: i16, payload: Value) -> Event {
-        Event {
+        Recorded {
             point: LogPoint::default(),
             event_id: uuid::Uuid::nil(),
             topic: InvoiceFinalizedV1::TOPIC.to_owned(),
@@ -205,6 +205,7 @@ mod tests {
             batch_id: None,
             traceparent: None,
         }
+        .into()
     }
 
     #[test]

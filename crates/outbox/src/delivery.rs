@@ -6,14 +6,14 @@
 //!
 //! Owns `outbox.delivery`, `outbox.obsolete`.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
+use serde_json::value::RawValue;
+use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::consumer::Obsolete;
-use crate::event::{Event, Lane, LogPoint};
+use crate::event::{Event, Lane, LogPoint, Payload, Recorded};
 
 pub(crate) mod claim;
 
@@ -69,7 +69,7 @@ pub(crate) async fn park(
         event.part,
         event.lane.code(),
         event.at,
-        &*event.payload,
+        Json(event.payload.json()) as _,
         event.actor,
         event.reason,
         event.request_id,
@@ -275,7 +275,7 @@ pub(crate) struct Row {
     pub(crate) part: i16,
     pub(crate) lane: i16,
     pub(crate) at: DateTime<Utc>,
-    pub(crate) payload: serde_json::Value,
+    pub(crate) payload: Json<Box<RawValue>>,
     pub(crate) actor: String,
     pub(crate) reason: Option<String>,
     pub(crate) request_id: Option<Uuid>,
@@ -287,7 +287,7 @@ pub(crate) struct Row {
 
 impl Row {
     fn into_event(self) -> Event {
-        Event {
+        Recorded {
             point: LogPoint {
                 tick: self.tick,
                 id: self.id,
@@ -299,7 +299,7 @@ impl Row {
             part: self.part,
             lane: Lane::from_code(self.lane),
             at: self.at,
-            payload: Arc::new(self.payload),
+            payload: Payload::new(self.payload.0),
             actor: self.actor,
             reason: self.reason,
             request_id: self.request_id,
@@ -307,5 +307,6 @@ impl Row {
             batch_id: self.batch_id,
             traceparent: self.traceparent,
         }
+        .into()
     }
 }

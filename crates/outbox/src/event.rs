@@ -2,10 +2,13 @@
 //!
 //! An event carries facts, never authority: whoever acts on it reads the state of now again.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::consumer::Failure;
@@ -79,9 +82,13 @@ pub struct LogPoint {
     pub id: i64,
 }
 
-/// An event read from the log.
+/// An event read from the log. A clone shares what it holds.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Event {
+pub struct Event(Arc<Recorded>);
+
+/// What the log holds of an event; [`Event`] derefs to it.
+#[derive(Debug, PartialEq)]
+pub struct Recorded {
     /// Its place in the log.
     pub point: LogPoint,
     /// Its own id.
@@ -99,7 +106,7 @@ pub struct Event {
     /// When it was appended, by the database's clock.
     pub at: DateTime<Utc>,
     /// The facts.
-    pub payload: Arc<Value>,
+    pub payload: Payload,
     /// Who did it.
     pub actor: String,
     /// Why, in the actor's words.
@@ -112,6 +119,67 @@ pub struct Event {
     pub batch_id: Option<Uuid>,
     /// W3C trace context.
     pub traceparent: Option<String>,
+}
+
+impl From<Recorded> for Event {
+    fn from(recorded: Recorded) -> Self {
+        Self(Arc::new(recorded))
+    }
+}
+
+impl Deref for Event {
+    type Target = Recorded;
+    fn deref(&self) -> &Recorded {
+        &self.0
+    }
+}
+
+/// The facts of an event as they were written, read only by who wants them.
+#[derive(Debug)]
+pub struct Payload(Box<RawValue>);
+
+impl Payload {
+    pub(crate) fn new(json: Box<RawValue>) -> Self {
+        Self(json)
+    }
+
+    /// The facts as a value of the reader's own type.
+    ///
+    /// # Errors
+    /// When they do not have the type's shape.
+    pub fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
+        serde_json::from_str(self.0.get())
+    }
+
+    /// The facts as a tree of JSON.
+    ///
+    /// # Panics
+    /// Never: the column is JSON.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        self.read().expect("the database keeps nothing but JSON")
+    }
+
+    /// The JSON.
+    #[must_use]
+    pub fn json(&self) -> &RawValue {
+        &self.0
+    }
+}
+
+/// For events that no log holds, such as those of a handler's own tests.
+impl From<Value> for Payload {
+    fn from(facts: Value) -> Self {
+        let json = serde_json::value::to_raw_value(&facts);
+        Self(json.expect("a tree of JSON can be written"))
+    }
+}
+
+/// By their text, which the database writes the same way for the same facts.
+impl PartialEq for Payload {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.get() == other.0.get()
+    }
 }
 
 impl Event {

@@ -39,7 +39,7 @@ pub use backoff::Backoff;
 pub use consumer::{
     Act, ConsumerSpec, Dedupe, External, Failure, Load, Obsolete, OnDead, Transactional, register,
 };
-pub use event::{Event, Lane, LogPoint, NewEvent, PARTS, part_of};
+pub use event::{Event, Lane, LogPoint, NewEvent, PARTS, Payload, Recorded, part_of};
 pub use guard::{GuardError, refuse_unsafe_server};
 pub use member::live_consumers;
 pub use migrate::{MIGRATOR, migrate, migrate_with};

@@ -63,7 +63,7 @@ pub(super) fn wanted(event: &Event) -> Result<Wanted, Failure> {
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
-    use outbox::{Lane, LogPoint};
+    use outbox::{Lane, LogPoint, Recorded};
     use serde_json::{Value, json};
     use uuid::Uuid;
 
@@ -73,7 +73,7 @@ mod tests {
     const ACCOUNT: &str = "0192f3a1-0000-7000-8000-000000000002";
 
     fn event(topic: &str, schema_version: i16, payload: Value) -> Event {
-        Event {
+        Recorded {
             point: LogPoint::default(),
             event_id: Uuid::nil(),
             topic: topic.to_owned(),
@@ -90,6 +90,7 @@ mod tests {
             batch_id: None,
             traceparent: None,
         }
+        .into()
     }
 
     /// As `billing` writes them.

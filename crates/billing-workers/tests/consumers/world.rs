@@ -8,7 +8,7 @@ use billing::import::{ImportOptions, OnBadRow, focus};
 use billing::month_close;
 use billing_workers::{MailConfig, WorkersConfig};
 use chrono::{DateTime, NaiveDate, Utc};
-use outbox::{Event, Lane, LogPoint, Origin, Outbox, Relay, Worker, WorkerConfig};
+use outbox::{Event, Lane, LogPoint, Origin, Outbox, Recorded, Relay, Worker, WorkerConfig};
 use sqlx::Row as _;
 use tempfile::TempDir;
 use testkit::{TestDb, until};
@@ -116,22 +116,25 @@ impl World {
              from outbox.event where topic = 'invoice.finalized' order by id",
         );
         let rows = rows.fetch_all(self.outbox.pool()).await.unwrap();
-        let event = |row: &sqlx::postgres::PgRow| Event {
-            point: LogPoint::default(),
-            event_id: row.get("event_id"),
-            topic: row.get("topic"),
-            schema_version: row.get("schema_version"),
-            key: row.get("key"),
-            part: row.get("part"),
-            lane: Lane::Bulk,
-            at: row.get("at"),
-            payload: row.get::<serde_json::Value, _>("payload").into(),
-            actor: row.get("actor"),
-            reason: None,
-            request_id: None,
-            caused_by: None,
-            batch_id: None,
-            traceparent: None,
+        let event = |row: &sqlx::postgres::PgRow| {
+            Recorded {
+                point: LogPoint::default(),
+                event_id: row.get("event_id"),
+                topic: row.get("topic"),
+                schema_version: row.get("schema_version"),
+                key: row.get("key"),
+                part: row.get("part"),
+                lane: Lane::Bulk,
+                at: row.get("at"),
+                payload: row.get::<serde_json::Value, _>("payload").into(),
+                actor: row.get("actor"),
+                reason: None,
+                request_id: None,
+                caused_by: None,
+                batch_id: None,
+                traceparent: None,
+            }
+            .into()
         };
         rows.iter().map(event).collect()
     }

@@ -13,7 +13,9 @@ use billing::price::{self, Model, NewPrice, PriceKey};
 use billing::usage::{self, UsageEvent, UsageKey};
 use billing_workers::{Message, Notices, Sender, Sink};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
-use outbox::{Act, Dedupe, Event, External as _, Lane, Load, LogPoint, Origin, Outbox, UnitOfWork};
+use outbox::{
+    Act, Dedupe, Event, External as _, Lane, Load, LogPoint, Origin, Outbox, Recorded, UnitOfWork,
+};
 use sqlx::Row as _;
 use testkit::TestDb;
 
@@ -185,22 +187,25 @@ impl World {
              from outbox.event where topic = $1 order by id",
         );
         let rows = rows.bind(topic).fetch_all(self.outbox.pool()).await;
-        let event = |row: &sqlx::postgres::PgRow| Event {
-            point: LogPoint::default(),
-            event_id: row.get("event_id"),
-            topic: row.get("topic"),
-            schema_version: row.get("schema_version"),
-            key: row.get("key"),
-            part: row.get("part"),
-            lane: Lane::Bulk,
-            at: row.get("at"),
-            payload: row.get::<serde_json::Value, _>("payload").into(),
-            actor: row.get("actor"),
-            reason: None,
-            request_id: None,
-            caused_by: None,
-            batch_id: None,
-            traceparent: None,
+        let event = |row: &sqlx::postgres::PgRow| {
+            Recorded {
+                point: LogPoint::default(),
+                event_id: row.get("event_id"),
+                topic: row.get("topic"),
+                schema_version: row.get("schema_version"),
+                key: row.get("key"),
+                part: row.get("part"),
+                lane: Lane::Bulk,
+                at: row.get("at"),
+                payload: row.get::<serde_json::Value, _>("payload").into(),
+                actor: row.get("actor"),
+                reason: None,
+                request_id: None,
+                caused_by: None,
+                batch_id: None,
+                traceparent: None,
+            }
+            .into()
         };
         rows.unwrap().iter().map(event).collect()
     }

@@ -127,7 +127,7 @@ async fn who_believes_the_event_charges_for_what_was_paid() {
     let naive = Charge {
         payment: PaymentId::new(),
         token: "tok_approve".to_owned(),
-        money: usd(event.payload["total_minor"].as_i64().unwrap()),
+        money: usd(event.payload.to_value()["total_minor"].as_i64().unwrap()),
         description: "INV-000001".to_owned(),
     };
     world.gate.house.charge(&naive).await.unwrap();

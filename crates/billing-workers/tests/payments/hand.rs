@@ -8,7 +8,7 @@ use std::time::Duration;
 use billing::gateway::Gateways;
 use billing::payment::Outcome;
 use billing_workers::{Call, Payments};
-use outbox::{Act, Event, External as _, Lane, Load, LogPoint};
+use outbox::{Act, Event, External as _, Lane, Load, LogPoint, Recorded};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use tokio::task::JoinHandle;
@@ -134,7 +134,7 @@ async fn within(patience: Duration, what: impl Future<Output = ()>) {
 }
 
 fn event(row: &PgRow) -> Event {
-    Event {
+    Recorded {
         point: LogPoint::default(),
         event_id: row.get("event_id"),
         topic: row.get("topic"),
@@ -151,4 +151,5 @@ fn event(row: &PgRow) -> Event {
         batch_id: None,
         traceparent: None,
     }
+    .into()
 }

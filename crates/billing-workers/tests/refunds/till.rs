@@ -10,7 +10,7 @@ use billing::reconciliation::reconcile;
 use billing::refund::{self, NewRefund, Outcome, RefundError, Requested};
 use billing_workers::gateways::SIM;
 use billing_workers::{RefundCall, Refunds};
-use outbox::{Act, Event, External as _, Lane, Load, LogPoint};
+use outbox::{Act, Event, External as _, Lane, Load, LogPoint, Recorded};
 use sqlx::Row as _;
 use uuid::Uuid;
 
@@ -71,7 +71,7 @@ impl Till {
             from outbox.event where topic = $1 order by id desc limit 1",
         );
         let row = row.bind(topic).fetch_one(self.world.pool()).await.unwrap();
-        Event {
+        Recorded {
             point: LogPoint::default(),
             event_id: row.get("event_id"),
             topic: row.get("topic"),
@@ -88,6 +88,7 @@ impl Till {
             batch_id: None,
             traceparent: None,
         }
+        .into()
     }
 
     pub(crate) async fn load(&self, event: &Event) -> Load<RefundCall> {

@@ -243,7 +243,7 @@ impl Transactional for Report {
 }
 
 fn fact(event: &Event) -> Fact {
-    let payload = &event.payload;
+    let payload = event.payload.to_value();
     let currency = Currency::parse(payload["currency"].as_str().unwrap()).unwrap();
     let money = |field: &str| Money::new(payload[field].as_i64().unwrap(), currency);
     let month = month(payload["month"].as_str().unwrap());
@@ -271,11 +271,11 @@ impl Transactional for Documents {
                 values ($1::uuid, 'written', $2, sha256('x'), 1, clock_timestamp())",
             )
             .bind(
-                event.payload["invoice_id"]
+                event.payload.to_value()["invoice_id"]
                     .as_str()
                     .map(|id| id.parse::<uuid::Uuid>().unwrap()),
             )
-            .bind(event.payload["number"].as_str())
+            .bind(event.payload.to_value()["number"].as_str())
             .execute(&mut **tx)
             .await?;
             sqlx::query(
@@ -286,7 +286,7 @@ impl Transactional for Documents {
                 from billing.invoice where invoice_id = $1::uuid and total_minor <> 0",
             )
             .bind(
-                event.payload["invoice_id"]
+                event.payload.to_value()["invoice_id"]
                     .as_str()
                     .map(|id| id.parse::<uuid::Uuid>().unwrap()),
             )

@@ -41,7 +41,7 @@ pub(crate) async fn due(
 ) -> Result<Vec<Claim>, sqlx::Error> {
     let rows = sqlx::query_as!(
         Row,
-        "
+        r#"
         -- delivery: claim due heads
         with due as (
             select head.consumer, head.event_id
@@ -75,9 +75,9 @@ pub(crate) async fn due(
         where claimed.consumer = due.consumer and claimed.event_id = due.event_id
         returning claimed.tick, claimed.id, claimed.event_id, claimed.topic,
             claimed.schema_version, claimed.key, claimed.part, claimed.lane, claimed.at,
-            claimed.payload, claimed.actor, claimed.reason, claimed.request_id,
+            claimed.payload as "payload: _", claimed.actor, claimed.reason, claimed.request_id,
             claimed.caused_by, claimed.batch_id, claimed.traceparent, claimed.attempt
-        ",
+        "#,
         claimant.consumer,
         claimant.member,
         claimant.seconds,

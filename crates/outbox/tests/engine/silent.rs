@@ -180,7 +180,7 @@ fn half_down(gate: &Gate) -> Carrier {
     Carrier::with(move |event| {
         let gate = gate.clone();
         async move {
-            if event.payload["item"] == "book" {
+            if event.payload.to_value()["item"] == "book" {
                 gate.pass(event.event_id).await;
                 return Act::Answer("sent".to_owned());
             }

@@ -87,7 +87,7 @@ async fn a_fired_event_is_the_planned_one() {
         ("order.reminded", 2)
     );
     assert_eq!((fired.part, fired.lane), (outbox::part_of(key), Lane::Bulk));
-    assert_eq!(*fired.payload, serde_json::json!({ "nth": 1 }));
+    assert_eq!(fired.payload.to_value(), serde_json::json!({ "nth": 1 }));
     assert_eq!(
         (fired.request_id, fired.caused_by),
         (request_id, request_id)

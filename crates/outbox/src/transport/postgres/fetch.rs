@@ -1,13 +1,12 @@
 //! The statements that read a page.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
-use serde_json::Value;
+use serde_json::value::RawValue;
 use sqlx::PgConnection;
+use sqlx::types::Json;
 use uuid::Uuid;
 
-use crate::event::{Event, Lane, LogPoint};
+use crate::event::{Event, Lane, LogPoint, Payload, Recorded};
 use crate::tick::Diff;
 
 /// A lane, and the topics that are read of it: all unless named.
@@ -32,7 +31,7 @@ pub(super) struct Row {
     part: i16,
     lane: i16,
     at: DateTime<Utc>,
-    payload: Value,
+    payload: Json<Box<RawValue>>,
     actor: String,
     reason: Option<String>,
     request_id: Option<Uuid>,
@@ -47,7 +46,7 @@ impl Row {
             .xid
             .parse()
             .map_err(|_| sqlx::Error::Decode("not an xid".into()))?;
-        Ok(Event {
+        Ok(Recorded {
             point: LogPoint {
                 tick: tick_of(xid),
                 id: self.id,
@@ -59,14 +58,15 @@ impl Row {
             part: self.part,
             lane: Lane::from_code(self.lane),
             at: self.at,
-            payload: Arc::new(self.payload),
+            payload: Payload::new(self.payload.0),
             actor: self.actor,
             reason: self.reason,
             request_id: self.request_id,
             caused_by: self.caused_by,
             batch_id: self.batch_id,
             traceparent: self.traceparent,
-        })
+        }
+        .into())
     }
 }
 
@@ -115,7 +115,7 @@ fetch_lane!(
     -- log: page of the interactive lane
     select xid::text as "xid!", id as "id!", event_id as "event_id!", topic as "topic!",
         schema_version as "schema_version!", key as "key!", part as "part!", lane as "lane!",
-        at as "at!", payload as "payload!", actor as "actor!", reason, request_id, caused_by,
+        at as "at!", payload as "payload!: _", actor as "actor!", reason, request_id, caused_by,
         batch_id, traceparent
     from (
         (
@@ -141,7 +141,7 @@ fetch_lane!(
     -- log: page of the bulk lane
     select xid::text as "xid!", id as "id!", event_id as "event_id!", topic as "topic!",
         schema_version as "schema_version!", key as "key!", part as "part!", lane as "lane!",
-        at as "at!", payload as "payload!", actor as "actor!", reason, request_id, caused_by,
+        at as "at!", payload as "payload!: _", actor as "actor!", reason, request_id, caused_by,
         batch_id, traceparent
     from (
         (
@@ -174,7 +174,7 @@ async fn inside(
         -- log: page inside a tick
         select xid::text as "xid!", id as "id!", event_id as "event_id!", topic as "topic!",
             schema_version as "schema_version!", key as "key!", part as "part!", lane as "lane!",
-            at as "at!", payload as "payload!", actor as "actor!", reason, request_id, caused_by,
+            at as "at!", payload as "payload!: _", actor as "actor!", reason, request_id, caused_by,
             batch_id, traceparent
         from (select * from outbox.event where id > $5 and id <= $6 offset 0) as page
         where lane = $8
