@@ -39,6 +39,9 @@ pub struct Page {
     ticks: Vec<(i64, DateTime<Utc>)>,
     /// The events of the topics asked for, in the log's order.
     pub events: Vec<Event>,
+    /// Whether the log went on for longer than is read together: its reader is far behind, and
+    /// will want the next one.
+    pub(crate) is_far_back: bool,
 }
 
 impl Page {
@@ -92,7 +95,8 @@ impl Reader {
         };
         if span.events() > TOGETHER {
             drop(kept);
-            let page = span.read(&mut conn, (lane, Some(topics)), after).await?;
+            let mut page = span.read(&mut conn, (lane, Some(topics)), after).await?;
+            page.is_far_back = true;
             return Ok(Some(Arc::new(page)));
         }
         let page = span
@@ -223,11 +227,8 @@ impl<'a> Span<'a> {
         after: LogPoint,
     ) -> Result<Page, sqlx::Error> {
         let diff = Diff::between(&self.lower.snapshot, &self.upper().snapshot);
-        let rows = fetch(conn, wanted, &diff, self.window()).await?;
-        let mut events: Vec<Event> = rows
-            .into_iter()
-            .map(|row| row.into_event(|xid| self.tick_of(xid)))
-            .collect::<Result<_, _>>()?;
+        let tick_of = |xid| self.tick_of(xid);
+        let mut events = fetch(conn, wanted, &diff, self.window(), tick_of).await?;
         events.retain(|event| after < event.point);
         events.sort_unstable_by_key(|event| event.point);
         let known = std::iter::once(self.lower).chain(self.ticks);
@@ -237,6 +238,7 @@ impl<'a> Span<'a> {
             to: self.to,
             ticks,
             events,
+            is_far_back: false,
         })
     }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::idle;
 use super::runner::{self, Batch, End, Runner};
@@ -47,10 +48,14 @@ pub(crate) struct LaneLoop<R> {
     shards: HashMap<i16, Held>,
     /// The page in hand: shards that have more on it than a batch come back for the rest.
     page: Option<Arc<Page>>,
+    /// The page behind it, read while the one in hand is worked through.
+    ahead: Option<Ahead>,
     refreshed: Option<Instant>,
     pruned: Instant,
     paused: bool,
 }
+
+type Ahead = AbortOnDropHandle<Result<Option<Arc<Page>>, sqlx::Error>>;
 
 /// What a step came to.
 enum Step {
@@ -113,6 +118,7 @@ impl<R: Runner> LaneLoop<R> {
             lane,
             shards,
             page: None,
+            ahead: None,
             refreshed,
             pruned: Instant::now(),
             paused: false,
@@ -143,12 +149,32 @@ impl<R: Runner> LaneLoop<R> {
     /// The page of what comes after a point. The one in hand is not asked for again: the reader
     /// may have dropped it for the sake of quicker consumers.
     async fn page(&mut self, after: LogPoint) -> Result<Option<Arc<Page>>, sqlx::Error> {
-        if !self.page.as_ref().is_some_and(|page| page.follows(after)) {
-            let subscription = self.runner.subscription();
-            let reader = &subscription.context.reader;
-            self.page = reader.page(self.lane, after, &subscription.topics).await?;
+        if self.page.as_ref().is_some_and(|page| page.follows(after)) {
+            return Ok(self.page.clone());
+        }
+        let ahead = match self.ahead.take() {
+            Some(reading) => reading.await.unwrap_or(Ok(None))?,
+            None => None,
+        };
+        self.page = match ahead.filter(|page| page.follows(after)) {
+            Some(page) => Some(page),
+            None => self.read(after).await?,
+        };
+        if let Some(page) = self.page.as_ref().filter(|page| page.is_far_back) {
+            let reading = self.read(page.to);
+            self.ahead = Some(AbortOnDropHandle::new(tokio::spawn(reading)));
         }
         Ok(self.page.clone())
+    }
+
+    fn read(
+        &self,
+        after: LogPoint,
+    ) -> impl Future<Output = Result<Option<Arc<Page>>, sqlx::Error>> + use<R> {
+        let subscription = self.runner.subscription();
+        let reader = subscription.context.reader.clone();
+        let (lane, topics) = (self.lane, Arc::clone(&subscription.topics));
+        async move { reader.page(lane, after, &topics).await }
     }
 
     async fn work_through(&mut self, page: &Arc<Page>) -> Result<Step, sqlx::Error> {
@@ -191,6 +217,7 @@ impl<R: Runner> LaneLoop<R> {
         let context = &self.runner.subscription().context;
         context.reader.forget().await;
         self.page = None;
+        self.ahead = None;
         self.shards.clear();
         self.refreshed = None;
         Step::Wait(context.config.poll)

@@ -1,0 +1,164 @@
+//! What the processes of a measurement do.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use clap::Args;
+use futures::future::try_join_all;
+use outbox::{
+    ConsumerSpec, Event, Failure, Obsolete, Origin, Outbox, Relay, Transactional, UnitOfWork,
+    Worker, WorkerConfig,
+};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::Role;
+use crate::drain::CONSUMERS;
+use crate::log::{TOPIC, WRITERS, connect, event};
+
+/// Appends one event per transaction.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Append {
+    /// The database
+    pub(crate) url: String,
+    /// How many
+    pub(crate) events: u64,
+    /// How many in a second; as fast as possible when absent
+    #[arg(long)]
+    pub(crate) per_s: Option<u64>,
+}
+
+/// Works until all events were handled by each consumer, and prints what it saw.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Work {
+    /// The database
+    pub(crate) url: String,
+    /// How many events are expected
+    pub(crate) events: u64,
+    /// How many consumers handle each
+    #[arg(long, default_value_t = 1)]
+    pub(crate) consumers: usize,
+}
+
+/// What a worker saw.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Seen {
+    /// From the making of the first event to the handling of the last.
+    pub(crate) took_us: u64,
+    pub(crate) p50_us: u64,
+    pub(crate) p99_us: u64,
+    pub(crate) max_us: u64,
+}
+
+pub(crate) async fn play(role: Role) -> Result<()> {
+    match role {
+        Role::Append(append) => append.play().await,
+        Role::Relay { url } => {
+            let relay = Relay::new(Outbox::new(connect(&url).await?));
+            Ok(relay.run(CancellationToken::new()).await?)
+        }
+        Role::Work(work) => work.play().await,
+    }
+}
+
+impl Append {
+    async fn play(self) -> Result<()> {
+        let outbox = Outbox::new(connect(&self.url).await?);
+        let share = self.events.div_ceil(WRITERS.into());
+        // Each writer keeps a pace of its own, out of step with the others.
+        let pace = self
+            .per_s
+            .map(|per_s| Duration::from_micros(1_000_000 * u64::from(WRITERS) / per_s));
+        let writer = async |nth: u32| -> Result<()> {
+            let began = Instant::now();
+            for n in 0..share {
+                if let Some(pace) = pace {
+                    let due = pace * nth / WRITERS + pace * u32::try_from(n)?;
+                    outbox::clock::pause(due.saturating_sub(began.elapsed())).await;
+                }
+                append(&outbox).await?;
+            }
+            Ok(())
+        };
+        try_join_all((0..WRITERS).map(writer)).await?;
+        Ok(())
+    }
+}
+
+async fn append(outbox: &Outbox) -> Result<()> {
+    let mut tx = outbox.begin(Origin::of("bench")).await?;
+    let locked = tx.locked(outbox::ids::new());
+    tx.append(locked, event());
+    tx.commit().await?;
+    Ok(())
+}
+
+/// When each event was made, and how long after that it was handled.
+#[derive(Debug, Clone)]
+struct Watch {
+    seen: Arc<Mutex<Vec<(i64, i64)>>>,
+    expected: usize,
+    all: Arc<Notify>,
+}
+
+#[derive(Deserialize)]
+struct Made {
+    made_at: i64,
+}
+
+impl Transactional for Watch {
+    async fn apply(&self, _: &mut UnitOfWork, events: &[Event]) -> Result<Vec<Obsolete>, Failure> {
+        let now = outbox::clock::now().timestamp_micros();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        for event in events {
+            let made: Made = event.payload.read().map_err(Failure::retry)?;
+            seen.push((made.made_at, now));
+        }
+        if seen.len() >= self.expected {
+            self.all.notify_one();
+        }
+        Ok(Vec::new())
+    }
+}
+
+impl Work {
+    async fn play(self) -> Result<()> {
+        let outbox = Outbox::new(connect(&self.url).await?);
+        let mut worker = Worker::new(outbox, WorkerConfig::default());
+        let watch = Watch {
+            seen: Arc::default(),
+            expected: usize::try_from(self.events)? * self.consumers,
+            all: Arc::default(),
+        };
+        for name in &CONSUMERS[..self.consumers] {
+            worker.transactional(ConsumerSpec::new(name, &[TOPIC]), watch.clone());
+        }
+        let stop = CancellationToken::new();
+        let working = tokio::spawn(worker.run(stop.clone()));
+        watch.all.notified().await;
+        stop.cancel();
+        working.await??;
+        let seen = watch.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        println!("{}", serde_json::to_string(&summary(&seen))?);
+        Ok(())
+    }
+}
+
+fn summary(seen: &[(i64, i64)]) -> Seen {
+    let mut waits: Vec<u64> = seen
+        .iter()
+        .map(|(made, handled)| (handled - made).unsigned_abs())
+        .collect();
+    waits.sort_unstable();
+    let first = seen.iter().map(|(made, _)| *made).min().unwrap_or(0);
+    let last = seen.iter().map(|(_, handled)| *handled).max().unwrap_or(0);
+    let at = |percent: usize| waits[(waits.len() * percent / 100).min(waits.len() - 1)];
+    Seen {
+        took_us: (last - first).unsigned_abs(),
+        p50_us: at(50),
+        p99_us: at(99),
+        max_us: at(100),
+    }
+}
