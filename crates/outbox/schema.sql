@@ -145,6 +145,7 @@ CREATE TABLE outbox.event_0 (
     CONSTRAINT event_payload_small CHECK ((pg_column_size(payload) <= 262144)),
     CONSTRAINT event_topic_named CHECK ((topic <> ''::text))
 );
+ALTER TABLE ONLY outbox.event_0 ALTER COLUMN xid SET (n_distinct=-0.5);
 
 CREATE TABLE outbox.event_default (
     xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
@@ -169,6 +170,7 @@ CREATE TABLE outbox.event_default (
     CONSTRAINT event_payload_small CHECK ((pg_column_size(payload) <= 262144)),
     CONSTRAINT event_topic_named CHECK ((topic <> ''::text))
 );
+ALTER TABLE ONLY outbox.event_default ALTER COLUMN xid SET (n_distinct=-0.5);
 
 CREATE TABLE outbox.member (
     member uuid NOT NULL,

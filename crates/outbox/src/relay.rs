@@ -7,20 +7,20 @@
 //! Owns `outbox.tick`. Only the relay writes it.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use sqlx::PgTransaction;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-use crate::append::{Outbox, begin};
+use crate::append::Outbox;
 use crate::member::{self, RELAY};
 use crate::supervise::{pause, supervised};
-use crate::tick::{self, Content, Diff, Snapshot, Tick};
+use crate::tick;
 use crate::timer;
-use crate::trouble::is_lost_race;
 use crate::wake::{Ear, Listener};
 
 /// While events arrive, a lost wake-up costs this much.
@@ -33,12 +33,6 @@ const ACTIVE_LOOKS: u32 = 100;
 const TIMERS: Duration = Duration::from_millis(250);
 const HEARTBEAT: Duration = Duration::from_secs(2);
 const AFTER_ERROR: Duration = Duration::from_secs(1);
-
-/// REPEATABLE READ, so that the newest tick and the snapshot are of one instant. The tick may be
-/// lost by a crash of the server (`synchronous_commit = off`): whoever acted on it commits after
-/// it, and the write-ahead log keeps that order, so a position never names a tick that is gone.
-const BEGIN: &str = "begin isolation level repeatable read; set local jit = off; \
-    set local synchronous_commit = off; set local idle_in_transaction_session_timeout = '5s'";
 
 /// What a step of the relay came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +50,8 @@ pub enum Cut {
 pub struct Relay {
     outbox: Outbox,
     host: IpAddr,
+    /// The log's last id when it was last looked at.
+    sequence: Arc<AtomicI64>,
 }
 
 impl Relay {
@@ -65,6 +61,7 @@ impl Relay {
         Self {
             outbox,
             host: Ipv4Addr::LOCALHOST.into(),
+            sequence: Arc::default(),
         }
     }
 
@@ -73,31 +70,17 @@ impl Relay {
     /// # Errors
     /// The database's; nothing was published then, and a later step will.
     pub async fn cut(&self) -> Result<Cut, sqlx::Error> {
-        let sequence = self.sequence().await?;
-        let mut tx = begin(self.outbox.pool(), BEGIN).await?;
-        let (newest, current, text) = tick::newest(&mut tx).await?;
-        let diff = Diff::between(&newest.snapshot, &current);
-        let content = tick::content(&mut tx, &diff, newest.floor).await?;
-        if content.events == 0 {
-            tx.rollback().await?;
-            return Ok(Cut::Nothing);
-        }
-        let next = Next {
-            after: &newest,
-            snapshot: text,
-            sequence,
-            content,
-        };
-        let floor = floor(&mut tx, &newest, &current).await?;
-        match insert(&mut tx, next, floor).await {
-            Ok(0) => return Ok(Cut::Lost),
-            Ok(_) => {}
-            Err(error) if is_lost_race(&error) => return Ok(Cut::Lost),
-            Err(error) => return Err(error),
-        }
-        tx.commit().await?;
-        self.outbox.waker().wake_workers();
-        Ok(Cut::Tick(content.events))
+        let sequence = self.sequence.load(Ordering::Relaxed);
+        let looked = tick::cut(self.outbox.pool(), sequence).await?;
+        self.sequence.fetch_max(looked.sequence, Ordering::Relaxed);
+        Ok(match looked.cut {
+            Some(events) => {
+                self.outbox.waker().wake_workers();
+                Cut::Tick(events)
+            }
+            None if looked.events > 0 => Cut::Lost,
+            None => Cut::Nothing,
+        })
     }
 
     /// Appends the events whose time has come, and says how many.
@@ -181,19 +164,6 @@ impl Relay {
             pause(&shutdown, wait).await;
         }
     }
-
-    /// Read before the snapshot and in a statement of its own: an id drawn in between is above it.
-    async fn sequence(&self) -> Result<i64, sqlx::Error> {
-        sqlx::query_scalar!(
-            r#"
-            -- relay: the sequence before the snapshot
-            select case when is_called then last_value else 0 end as "sequence!"
-            from outbox.event_id
-            "#
-        )
-        .fetch_one(self.outbox.pool())
-        .await
-    }
 }
 
 async fn beat(
@@ -208,59 +178,4 @@ async fn beat(
             tracing::debug!(%error, "A heartbeat of the relay was not written");
         }
     }
-}
-
-struct Next<'a> {
-    after: &'a Tick,
-    snapshot: String,
-    sequence: i64,
-    content: Content,
-}
-
-/// An event invisible here has a transaction id at or above our xmin, and drew its own id after it.
-/// The transaction that cut a tick got its id after it had read `sequence`; if that id is below our
-/// xmin, all those events were drawn above that `sequence`. The tick's own xmax would not do: it is
-/// one past the highest transaction that had ended, and a higher one may already have drawn ids.
-async fn floor(
-    tx: &mut PgTransaction<'_>,
-    newest: &Tick,
-    current: &Snapshot,
-) -> Result<i64, sqlx::Error> {
-    let sequence = sqlx::query_scalar!(
-        "
-        -- relay: floor of the next tick
-        select sequence from outbox.tick
-        where xid < $1::text::xid8
-        order by xid desc
-        limit 1
-        ",
-        current.xmin.to_string(),
-    )
-    .fetch_optional(&mut **tx)
-    .await?;
-    Ok(sequence.unwrap_or(0).max(newest.floor))
-}
-
-async fn insert(
-    tx: &mut PgTransaction<'_>,
-    next: Next<'_>,
-    floor: i64,
-) -> Result<u64, sqlx::Error> {
-    let inserted = sqlx::query!(
-        "
-        -- relay: cut the next tick
-        insert into outbox.tick (n, snapshot, sequence, floor, events, max_id)
-        values ($1, $2::text::pg_snapshot, $3, $4, $5, $6)
-        on conflict (n) do nothing
-        ",
-        next.after.n + 1,
-        next.snapshot,
-        next.sequence,
-        floor,
-        next.content.events,
-        next.content.max_id,
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(inserted.rows_affected())
 }

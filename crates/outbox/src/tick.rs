@@ -5,7 +5,7 @@
 //! Owns `outbox.tick`.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 
 /// A Postgres snapshot: which transactions had ended when it was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -203,6 +203,95 @@ pub(crate) async fn content(
         events: row.events,
         max_id: row.max_id,
     })
+}
+
+/// What a look for new events came to.
+pub(crate) struct Looked {
+    /// How many are in no tick yet, or were not before this look.
+    pub(crate) events: i64,
+    /// How many are in the tick that was cut, if one was.
+    pub(crate) cut: Option<i64>,
+    /// The last id that was drawn, for the next look.
+    pub(crate) sequence: i64,
+}
+
+/// Cuts the next tick if anything new was committed.
+///
+/// One statement sees one snapshot, so the newest tick and what became visible since are of one
+/// instant, in one round trip. The tick may be lost by a crash of the server
+/// (`synchronous_commit = off`): whoever acted on it commits after it, and the write-ahead log
+/// keeps that order, so a position never names a tick that is gone.
+///
+/// **The floor.** An event that is invisible here has a transaction id at or above our xmin, and
+/// drew its own id after it. The transaction that cut a tick got its id after `sequence` was read;
+/// if that id is below our xmin, all those events were drawn above that `sequence`. The tick's own
+/// xmax would not do: it is one past the highest transaction that had ended, and a higher one may
+/// already have drawn ids. So `sequence` has to be read before the statement begins: the look
+/// before this one read it, and an older one only lowers the floor.
+pub(crate) async fn cut(pool: &PgPool, sequence: i64) -> Result<Looked, sqlx::Error> {
+    sqlx::query_as!(
+        Looked,
+        r#"
+        -- tick: cut the next one
+        with newest as materialized (
+            select n, snapshot, floor from outbox.tick order by n desc limit 1
+        ),
+        bound as materialized (
+            select n, floor, pg_snapshot_xmax(snapshot) as lower,
+                pg_snapshot_xmax(pg_current_snapshot()) as upper,
+                array(select pg_snapshot_xip(pg_current_snapshot())) as open,
+                array(
+                    select xid from pg_snapshot_xip(snapshot) as xid
+                    where pg_visible_in_snapshot(xid, pg_current_snapshot())
+                ) as late
+            from newest
+        ),
+        -- An arm per lane, for the partial indexes; an arm for the range and one for the late,
+        -- because OR would read the whole table.
+        new as (
+            select id from outbox.event
+            where lane = 0 and id > (select floor from bound)
+                and xid >= (select lower from bound) and xid < (select upper from bound)
+                and xid <> all ((select open from bound)::xid8[])
+            union all
+            select id from outbox.event
+            where lane = 1 and id > (select floor from bound)
+                and xid >= (select lower from bound) and xid < (select upper from bound)
+                and xid <> all ((select open from bound)::xid8[])
+            union all
+            select id from outbox.event
+            where lane = 0 and id > (select floor from bound)
+                and xid = any ((select late from bound)::xid8[])
+            union all
+            select id from outbox.event
+            where lane = 1 and id > (select floor from bound)
+                and xid = any ((select late from bound)::xid8[])
+        ),
+        content as materialized (
+            select count(*) as events, max(id) as max_id from new
+        ),
+        cut as (
+            insert into outbox.tick (n, snapshot, sequence, floor, events, max_id)
+            select n + 1, pg_current_snapshot(), $1, greatest(floor, (
+                    select sequence from outbox.tick
+                    where xid < pg_snapshot_xmin(pg_current_snapshot())
+                    order by xid desc
+                    limit 1
+                )), events, max_id
+            from bound, content
+            where events > 0 and set_config('synchronous_commit', 'off', true) is not null
+            on conflict (n) do nothing
+            returning events
+        )
+        select events as "events!", (select events from cut) as cut,
+            (select case when is_called then last_value else 0 end from outbox.event_id)
+                as "sequence!"
+        from content
+        "#,
+        sequence,
+    )
+    .fetch_one(pool)
+    .await
 }
 
 #[cfg(test)]
