@@ -96,9 +96,9 @@ fn bulk_turns(pool: &PgPool) -> usize {
 /// READ COMMITTED whatever the database prefers: the fence of a position does not hold in an older
 /// snapshot. An idle transaction of ours ends after this long, so that a process that was frozen
 /// inside one holds nobody up.
-const BEGIN: &str = "begin isolation level read committed; set local jit = off; \
+const BEGIN: &str = "begin isolation level read committed; \
     set local idle_in_transaction_session_timeout = '15s'";
-const BEGIN_WORKER: &str = "begin isolation level read committed; set local jit = off; \
+const BEGIN_WORKER: &str = "begin isolation level read committed; \
     set local idle_in_transaction_session_timeout = '5s'";
 
 impl Outbox {
