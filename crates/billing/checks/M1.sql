@@ -1,6 +1,6 @@
 -- M1: the figures a close was completed with are those of the tables, and leave no period out
 with completed as (
-    select distinct on (key) key as run_id, payload -> 'figures' as figures
+    select distinct on (key) key as run_id, payload::jsonb -> 'figures' as figures
     from outbox.event
     where topic = 'month_close.completed'
     order by key, id desc

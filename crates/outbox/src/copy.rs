@@ -82,14 +82,11 @@ impl Rows {
         self
     }
 
-    /// Puts a `jsonb` value.
+    /// Puts a `json` value.
     pub fn put_json(&mut self, value: &serde_json::Value) -> &mut Self {
-        /// The version of its binary form, before the text.
-        const JSONB: u8 = 1;
         self.values += 1;
         let at = self.bytes.len();
         self.bytes.extend_from_slice(&NULL.to_be_bytes());
-        self.bytes.push(JSONB);
         match serde_json::to_writer(&mut *self.bytes, value) {
             Ok(()) => self.measure(at),
             Err(error) => self.failed = Some(error.to_string()),

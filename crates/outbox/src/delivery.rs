@@ -52,7 +52,7 @@ pub(crate) async fn park(
             state, attempt, owner, last_error, dead_reason, deadline, next_at
         )
         values (
-            $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
+            $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::text::json, $12, $13, $14, $15, $16, $17,
             $18, $19, $20, $21, $22,
             clock_timestamp() + make_interval(secs => $23::int),
             clock_timestamp() + $24::bigint * interval '1 microsecond'
@@ -69,7 +69,7 @@ pub(crate) async fn park(
         event.part,
         event.lane.code(),
         event.at,
-        Json(event.payload.json()) as _,
+        event.payload.json().get(),
         event.actor,
         event.reason,
         event.request_id,

@@ -88,11 +88,11 @@ pub(crate) async fn plan(
             due_at, event_id, topic, schema_version, key, part, payload,
             lane, actor, reason, request_id, caused_by, traceparent
         )
-        select due_at, event_id, topic, schema_version, key, part, payload,
+        select due_at, event_id, topic, schema_version, key, part, payload::json,
             $8, $9, $10, $11, $12, $13
         from unnest(
             $1::timestamptz[], $2::uuid[], $3::text[], $4::smallint[], $5::uuid[],
-            $6::smallint[], $7::jsonb[]
+            $6::smallint[], $7::text[]
         )
         as new (due_at, event_id, topic, schema_version, key, part, payload)
         "#,

@@ -34,14 +34,14 @@ async fn one(
             event_id, topic, schema_version, key, part, payload,
             lane, actor, reason, request_id, caused_by, traceparent
         )
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+        values ($1, $2, $3, $4, $5, $6::text::json, $7, $8, $9, $10, $11, $12)
         ",
         event.event_id,
         event.topic,
         event.schema_version,
         key,
         part_of(key),
-        event.payload,
+        event.payload.to_string(),
         origin.lane.code(),
         origin.actor,
         origin.reason,
@@ -105,7 +105,8 @@ pub(crate) struct Columns {
     pub(crate) schema_version: Vec<i16>,
     pub(crate) key: Vec<Uuid>,
     pub(crate) part: Vec<i16>,
-    pub(crate) payload: Vec<serde_json::Value>,
+    /// As text: the driver writes a space before a value of JSON.
+    pub(crate) payload: Vec<String>,
 }
 
 impl Columns {
@@ -117,7 +118,7 @@ impl Columns {
             columns.schema_version.push(event.schema_version);
             columns.key.push(key);
             columns.part.push(part_of(key));
-            columns.payload.push(event.payload);
+            columns.payload.push(event.payload.to_string());
         }
         columns
     }
@@ -130,9 +131,9 @@ impl Columns {
                 event_id, topic, schema_version, key, part, payload,
                 lane, actor, reason, request_id, caused_by, traceparent
             )
-            select event_id, topic, schema_version, key, part, payload, $7, $8, $9, $10, $11, $12
+            select event_id, topic, schema_version, key, part, payload::json, $7, $8, $9, $10, $11, $12
             from unnest(
-                $1::uuid[], $2::text[], $3::smallint[], $4::uuid[], $5::smallint[], $6::jsonb[]
+                $1::uuid[], $2::text[], $3::smallint[], $4::uuid[], $5::smallint[], $6::text[]
             )
             with ordinality as new (event_id, topic, schema_version, key, part, payload, nth)
             order by nth

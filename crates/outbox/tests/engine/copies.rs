@@ -31,7 +31,7 @@ async fn things() -> Scene {
         .sql(
             "create table shop.thing (
                 n int primary key, small smallint, big bigint, is_so bool, id uuid, name text,
-                price numeric, day date, at timestamptz, hash bytea, facts jsonb, made text
+                price numeric, day date, at timestamptz, hash bytea, facts json, made text
                 default 'by default'
             )",
         )

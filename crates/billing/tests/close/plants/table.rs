@@ -195,13 +195,13 @@ pub(super) const PLANTS: &[Plant] = &[
     (
         &["E9"],
         "an event that shows another total",
-        "update outbox.event set payload = payload || '{\"total\": \"13.00\"}'
+        "update outbox.event set payload = payload::jsonb || '{\"total\": \"13.00\"}'
         where topic = 'invoice.finalized'",
     ),
     (
         &["M1"],
         "accounts dropped silently",
-        "update outbox.event set payload = jsonb_set(payload, '{figures,invoices}', '1')
+        "update outbox.event set payload = jsonb_set(payload::jsonb, '{figures,invoices}', '1')
         where topic = 'month_close.completed' and payload ->> 'month' = '2024-09'",
     ),
     (
