@@ -131,7 +131,8 @@ impl Columns {
                 event_id, topic, schema_version, key, part, payload,
                 lane, actor, reason, request_id, caused_by, traceparent
             )
-            select event_id, topic, schema_version, key, part, payload::json, $7, $8, $9, $10, $11, $12
+            select event_id, topic, schema_version, key, part, payload::json,
+                $7, $8, $9, $10, $11, $12
             from unnest(
                 $1::uuid[], $2::text[], $3::smallint[], $4::uuid[], $5::smallint[], $6::text[]
             )
