@@ -265,6 +265,8 @@ ALTER TABLE ONLY outbox.timer
 
 CREATE INDEX delivery_by_key ON outbox.delivery USING btree (consumer, key, tick, id);
 
+CREATE INDEX delivery_open ON outbox.delivery USING btree (consumer) WHERE (state <> 'dead'::text);
+
 CREATE INDEX event_by_id ON ONLY outbox.event USING btree (id);
 
 CREATE INDEX event_0_id_idx ON outbox.event_0 USING btree (id);

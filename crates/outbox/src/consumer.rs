@@ -268,18 +268,3 @@ pub(crate) async fn registered(
         shards: row.shards,
     })
 }
-
-/// Whether somebody has paused the consumer.
-pub(crate) async fn is_paused(pool: &PgPool, consumer: i16) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"
-        -- consumer: is it paused
-        select coalesce(paused_until > clock_timestamp(), false) as "paused!"
-        from outbox.consumer
-        where consumer = $1
-        "#,
-        consumer,
-    )
-    .fetch_one(pool)
-    .await
-}

@@ -169,6 +169,17 @@ impl Ear {
 pub(crate) struct Listener(watch::Receiver<u64>);
 
 impl Listener {
+    /// How many wake-ups there were so far.
+    pub(crate) fn heard(&self) -> u64 {
+        *self.0.borrow()
+    }
+
+    /// Waits for a wake-up that has not been seen yet.
+    pub(crate) async fn woken(&mut self) {
+        // The ear outlives the loops.
+        drop(self.0.changed().await);
+    }
+
     /// Waits for a wake-up that has not been seen yet, at most `poll`.
     pub(crate) async fn wait(&mut self, poll: Duration) {
         // Both outcomes mean the same: look now.

@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
@@ -24,9 +25,12 @@ use crate::supervise::supervised;
 use crate::transport::postgres::Reader;
 use crate::wake::{Ear, Listener};
 
+pub(crate) use self::pulse::Pulse;
+
 mod external;
 mod lane;
 mod parked;
+mod pulse;
 mod runner;
 mod transactional;
 
@@ -65,6 +69,7 @@ impl Default for WorkerConfig {
 pub(crate) struct Context {
     pub(crate) outbox: Outbox,
     pub(crate) reader: Reader,
+    pub(crate) pulse: watch::Receiver<Pulse>,
     pub(crate) config: WorkerConfig,
     /// This process, as a member and as the owner of claims.
     pub(crate) member: Uuid,
@@ -210,14 +215,20 @@ impl Worker {
             .flat_map(|(spec, _)| spec.topics.iter().copied())
             .collect();
         let topics = topics.into_iter().map(str::to_owned);
+        let ear = Ear::listen(self.config.host).await?;
+        let (feeling, pulse) = watch::channel(Pulse::default());
         let context = Context {
-            reader: Reader::new(self.outbox.pool().clone(), topics),
+            reader: Reader::new(
+                self.outbox.pool().clone(),
+                topics,
+                (ear.listener(), pulse.clone()),
+            ),
+            pulse,
             outbox: self.outbox,
             config: self.config,
             member: crate::ids::new(),
             alone: TaskTracker::new(),
         };
-        let ear = Ear::listen(context.config.host).await?;
         let mut roles = Vec::new();
         let mut starts = Vec::new();
         for (spec, start) in self.consumers {
@@ -230,6 +241,16 @@ impl Worker {
         let beats = beat(context.clone(), roles, ear.address(), silence.clone());
         let beating = AbortOnDropHandle::new(tokio::spawn(beats));
         let mut tasks = JoinSet::new();
+        let feel = pulse::Feeler {
+            pool: context.outbox.pool().clone(),
+            pulse: feeling,
+            listener: ear.listener(),
+            poll: context.config.poll,
+        };
+        let stop = shutdown.clone();
+        tasks.spawn(supervised("worker", shutdown.clone(), move || {
+            feel.clone().run(stop.clone())
+        }));
         for (registered, start) in starts {
             start(registered, &context, &ear, &shutdown, &mut tasks);
         }

@@ -9,10 +9,12 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use crate::event::{Event, Lane, LogPoint};
 use crate::tick::{self, Diff, Tick};
+use crate::wake::Listener;
+use crate::worker::Pulse;
 
 mod fetch;
 
@@ -63,15 +65,34 @@ pub(crate) struct Reader {
     pool: PgPool,
     /// Those of all consumers of this process: nobody here wants the others' events.
     topics: Arc<[String]>,
-    lanes: Arc<[Mutex<VecDeque<Arc<Page>>>; 2]>,
+    lanes: Arc<[Mutex<Near>; 2]>,
+    listener: Listener,
+    pulse: watch::Receiver<Pulse>,
 }
 
+/// What is known of a lane near its end.
+#[derive(Debug, Default)]
+struct Near {
+    pages: VecDeque<Arc<Page>>,
+    /// Where the log ended, and what had been heard of it before it was asked.
+    end: Option<(LogPoint, Heard)>,
+}
+
+/// How many wake-ups, and the newest tick of the pulse: should a wake-up be lost.
+type Heard = (u64, Option<(i64, DateTime<Utc>)>);
+
 impl Reader {
-    pub(crate) fn new(pool: PgPool, topics: impl IntoIterator<Item = String>) -> Self {
+    pub(crate) fn new(
+        pool: PgPool,
+        topics: impl IntoIterator<Item = String>,
+        (listener, pulse): (Listener, watch::Receiver<Pulse>),
+    ) -> Self {
         Self {
             pool,
             topics: topics.into_iter().collect(),
             lanes: Arc::default(),
+            listener,
+            pulse,
         }
     }
 
@@ -84,17 +105,22 @@ impl Reader {
         after: LogPoint,
         topics: &[String],
     ) -> Result<Option<Arc<Page>>, sqlx::Error> {
-        let mut kept = self.lanes[usize::from(lane == Lane::Bulk)].lock().await;
-        if let Some(page) = kept.iter().find(|page| page.follows(after)) {
+        let mut near = self.lanes[usize::from(lane == Lane::Bulk)].lock().await;
+        if let Some(page) = near.pages.iter().find(|page| page.follows(after)) {
             return Ok(Some(Arc::clone(page)));
+        }
+        let heard = (self.listener.heard(), self.pulse.borrow().newest);
+        if near.end == Some((after, heard)) {
+            return Ok(None);
         }
         let mut conn = self.pool.acquire().await?;
         let ticks = ticks(&mut conn, after).await?;
         let Some(span) = Span::after(&ticks, after, EVENTS) else {
+            near.end = Some((after, heard));
             return Ok(None);
         };
         if span.events() > TOGETHER {
-            drop(kept);
+            drop(near);
             let mut page = span.read(&mut conn, (lane, Some(topics)), after).await?;
             page.is_far_back = true;
             return Ok(Some(Arc::new(page)));
@@ -103,9 +129,9 @@ impl Reader {
             .read(&mut conn, (lane, Some(&self.topics)), after)
             .await?;
         let page = Arc::new(page);
-        kept.push_back(Arc::clone(&page));
-        if kept.len() > KEPT {
-            kept.pop_front();
+        near.pages.push_back(Arc::clone(&page));
+        if near.pages.len() > KEPT {
+            near.pages.pop_front();
         }
         Ok(Some(page))
     }
@@ -113,7 +139,7 @@ impl Reader {
     /// Forgets all pages: the ticks they name may be gone.
     pub(crate) async fn forget(&self) {
         for lane in self.lanes.iter() {
-            lane.lock().await.clear();
+            *lane.lock().await = Near::default();
         }
     }
 }

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::idle;
+use super::pulse::Pulse;
 use super::runner::{self, Batch, End, Runner};
-use crate::consumer;
 use crate::event::{Lane, LogPoint};
 use crate::member;
 use crate::position::{self, Cursor, Fence, Move, Shard};
@@ -21,8 +21,8 @@ use crate::wake::Listener;
 
 /// Over events of other topics a position is written this often, and when the loop stops.
 const LAZY: Duration = Duration::from_secs(30);
-/// How often ownership, pauses and positions are read again.
-const MEMBERSHIP: Duration = Duration::from_secs(1);
+/// How long a closed consumer sleeps at most before it asks again whether it still is.
+const CLOSED: Duration = Duration::from_secs(1);
 /// How many shards of a consumer are worked on at once.
 const SHARDS_AT_ONCE: usize = 4;
 const AFTER_ERROR: Duration = Duration::from_secs(1);
@@ -50,9 +50,10 @@ pub(crate) struct LaneLoop<R> {
     page: Option<Arc<Page>>,
     /// The page behind it, read while the one in hand is worked through.
     ahead: Option<Ahead>,
-    refreshed: Option<Instant>,
+    /// Those that are ours, with their positions; nothing when they have to be read.
+    share: Option<Vec<i16>>,
+    pulse: watch::Receiver<Pulse>,
     pruned: Instant,
-    paused: bool,
 }
 
 type Ahead = AbortOnDropHandle<Result<Option<Arc<Page>>, sqlx::Error>>;
@@ -74,17 +75,16 @@ pub(crate) async fn run<R: Runner>(
     mut listener: Listener,
     shutdown: CancellationToken,
 ) {
-    let poll = runner.subscription().context.config.poll;
     let name = runner.subscription().spec.name;
     let mut this = LaneLoop::new(runner, lane);
     while !shutdown.is_cancelled() {
         match watched(name, this.step()).await {
             Ok(Step::More) => {}
-            Ok(Step::Idle) => idle(&shutdown, &mut listener, poll).await,
+            Ok(Step::Idle) => this.idle(&shutdown, &mut listener).await,
             Ok(Step::Wait(time)) => pause(&shutdown, time).await,
             Err(error) => {
                 tracing::warn!(%error, consumer = name, "{name} waits for the database");
-                this.refreshed = None;
+                this.share = None;
                 pause(&shutdown, AFTER_ERROR).await;
             }
         }
@@ -112,31 +112,32 @@ async fn watched<T>(consumer: &str, step: impl Future<Output = T>) -> T {
 
 impl<R: Runner> LaneLoop<R> {
     fn new(runner: Arc<R>, lane: Lane) -> Self {
-        let (shards, refreshed) = (HashMap::new(), None);
+        let pulse = runner.subscription().context.pulse.clone();
         Self {
             runner,
             lane,
-            shards,
+            shards: HashMap::new(),
             page: None,
             ahead: None,
-            refreshed,
+            share: None,
+            pulse,
             pruned: Instant::now(),
-            paused: false,
         }
     }
 
     /// One page for all shards of this process that wait for it.
     async fn step(&mut self) -> Result<Step, sqlx::Error> {
-        if self.refreshed.is_none_or(|at| at.elapsed() > MEMBERSHIP) {
-            self.refresh().await?;
+        let (mine, paused) = self.ours();
+        if self.share.as_ref() != Some(&mine) {
+            self.take(mine).await?;
         }
         if let Some(time) = self.runner.closed_for() {
-            return Ok(Step::Wait(time.min(MEMBERSHIP)));
+            return Ok(Step::Wait(time.min(CLOSED)));
         }
         let Some(after) = self.shards.values().map(|held| held.scanned).min() else {
             return Ok(Step::Idle);
         };
-        if self.paused {
+        if paused {
             return Ok(Step::Idle);
         }
         let Some(page) = self.page(after).await? else {
@@ -219,7 +220,7 @@ impl<R: Runner> LaneLoop<R> {
         self.page = None;
         self.ahead = None;
         self.shards.clear();
-        self.refreshed = None;
+        self.share = None;
         Step::Wait(context.config.poll)
     }
 
@@ -305,18 +306,26 @@ impl<R: Runner> LaneLoop<R> {
         Ok(())
     }
 
-    /// Reads again which shards are ours, and where they stand.
-    async fn refresh(&mut self) -> Result<(), sqlx::Error> {
+    /// Which shards are ours as far as anybody knows, and whether the consumer is paused.
+    fn ours(&mut self) -> (Vec<i16>, bool) {
+        let subscription = self.runner.subscription();
+        let (id, me) = (subscription.id(), Some(subscription.context.member));
+        let pulse = self.pulse.borrow_and_update();
+        let members = pulse.members_of(id);
+        let shards = 0..subscription.registered.shards;
+        let ours = shards.filter(|number| member::owner(id, *number, &members) == me);
+        (ours.collect(), pulse.is_paused(id))
+    }
+
+    /// Reads where our shards stand.
+    async fn take(&mut self, mine: Vec<i16>) -> Result<(), sqlx::Error> {
         let subscription = self.runner.subscription();
         let (pool, id) = (subscription.context.outbox.pool(), subscription.id());
-        let members = member::live(pool, id).await?;
-        let me = Some(subscription.context.member);
         let generation = subscription.registered.generation;
         let newest = position::newest(pool, id, generation, self.lane).await?;
-        self.paused = consumer::is_paused(pool, id).await?;
         let mut held = HashMap::new();
         for (number, cursor) in newest {
-            if member::owner(id, number, &members) != me {
+            if !mine.contains(&number) {
                 continue;
             }
             let known = self
@@ -327,12 +336,26 @@ impl<R: Runner> LaneLoop<R> {
             held.insert(number, known.unwrap_or_else(|| Held::fresh(cursor)));
         }
         self.shards = held;
-        self.refreshed = Some(Instant::now());
+        self.share = Some(mine);
+        Ok(())
+    }
+
+    /// Waits for a wake-up or for a change of the pulse, which looks by itself.
+    async fn idle(&mut self, shutdown: &CancellationToken, listener: &mut Listener) {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = listener.woken() => {}
+            _ = self.pulse.changed() => {}
+            () = pause(shutdown, LAZY) => {}
+        }
         if self.pruned.elapsed() > PRUNE {
             self.pruned = Instant::now();
-            position::prune(pool, id).await?;
+            let subscription = self.runner.subscription();
+            let pool = subscription.context.outbox.pool();
+            if let Err(error) = position::prune(pool, subscription.id()).await {
+                tracing::debug!(%error, "Old positions stay until the next look");
+            }
         }
-        Ok(())
     }
 }
 

@@ -10,7 +10,6 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::runner::Runner;
-use crate::consumer;
 use crate::delivery::claim::{self, Claim};
 use crate::supervise::pause;
 
@@ -64,7 +63,11 @@ async fn due<R: Runner>(runner: &R, at_most: usize) -> Result<Vec<Claim>, sqlx::
     let subscription = runner.subscription();
     let (pool, id) = (subscription.context.outbox.pool(), subscription.id());
     let closed = runner.closed_for().is_some();
-    if at_most == 0 || closed || consumer::is_paused(pool, id).await? {
+    let may_begin = {
+        let pulse = subscription.context.pulse.borrow();
+        pulse.is_troubled(id) && !pulse.is_paused(id)
+    };
+    if at_most == 0 || closed || !may_begin {
         return Ok(Vec::new());
     }
     let limit = i64::try_from(at_most).unwrap_or(i64::MAX);

@@ -16,6 +16,7 @@ const ENGINE: &str = concat!(
     include_str!("../../migrations/0002_timer.sql"),
     include_str!("../../migrations/0010_planner.sql"),
     include_str!("../../migrations/0011_payload.sql"),
+    include_str!("../../migrations/0012_open_deliveries.sql"),
 );
 const PATIENCE: Duration = Duration::from_secs(25);
 
