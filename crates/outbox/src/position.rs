@@ -91,6 +91,64 @@ pub(crate) async fn advance(
     })
 }
 
+/// Moves several shards of a consumer and lane on, or none of them. Like [`advance`], it must be
+/// the first statement of a READ COMMITTED transaction, which has to be rolled back when nothing is
+/// answered.
+pub(crate) async fn advance_all(
+    tx: &mut PgConnection,
+    moves: &[(Shard, Cursor, Move)],
+) -> Result<Option<Vec<Cursor>>, sqlx::Error> {
+    let Some((of, ..)) = moves.first() else {
+        return Ok(Some(Vec::new()));
+    };
+    let moved: Vec<Cursor> = moves
+        .iter()
+        .map(|(_, cursor, step)| Cursor {
+            n: cursor.n + 1,
+            at: step.to,
+            passed: cursor.passed + step.passed,
+        })
+        .collect();
+    let numbers: Vec<i16> = moves.iter().map(|(shard, ..)| shard.number).collect();
+    let n: Vec<i64> = moved.iter().map(|cursor| cursor.n).collect();
+    let ticks: Vec<i64> = moved.iter().map(|cursor| cursor.at.tick).collect();
+    let ids: Vec<i64> = moved.iter().map(|cursor| cursor.at.id).collect();
+    let passed: Vec<i64> = moved.iter().map(|cursor| cursor.passed).collect();
+    let cut_at: Vec<DateTime<Utc>> = moves.iter().map(|(.., step)| step.cut_at).collect();
+    let written = sqlx::query!(
+        "
+        -- position: advance several
+        insert into outbox.position (consumer, generation, lane, shard, n, tick, id, passed)
+        select $1, $2, $3, move.shard, move.n, move.tick, move.id, move.passed
+        from unnest(
+            $4::smallint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
+            $9::timestamptz[]
+        ) as move (shard, n, tick, id, passed, cut_at)
+        where move.n - 1 = (
+            select max(position.n) from outbox.position
+            where consumer = $1 and generation = $2 and lane = $3
+                and position.shard = move.shard
+        )
+        and exists (
+            select from outbox.tick where tick.n = move.tick and tick.at = move.cut_at
+        )
+        on conflict do nothing
+        ",
+        of.consumer,
+        of.generation,
+        of.lane.code(),
+        &numbers,
+        &n,
+        &ticks,
+        &ids,
+        &passed,
+        &cut_at,
+    )
+    .execute(tx)
+    .await?;
+    Ok((written.rows_affected() == moves.len() as u64).then_some(moved))
+}
+
 /// Claims a shard for calls to the outside: a row at the same place, with an owner and a deadline.
 /// Refused while another owner's claim runs, so that two processes do not call for the same event.
 /// It runs until its deadline, or until its owner falls silent if the claimant may succeed it.

@@ -9,7 +9,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,9 @@ use crate::wake::{Ear, Listener};
 
 /// While events arrive, a lost wake-up costs this much.
 const POLL_ACTIVE: Duration = Duration::from_millis(10);
+/// Under load a tick is not cut sooner than that after the one before: each costs relay and workers
+/// a few round trips, whatever it holds. A tick after a pause is cut at once.
+const BETWEEN: Duration = Duration::from_millis(4);
 /// When nothing was published lately.
 const POLL_IDLE: Duration = Duration::from_millis(250);
 /// How many empty looks make a relay idle.
@@ -126,9 +129,11 @@ impl Relay {
     async fn keep_cutting(self, mut listener: Listener, shutdown: CancellationToken) {
         let mut quiet = 0;
         while !shutdown.is_cancelled() {
+            let began = Instant::now();
             let poll = match self.cut().await {
                 Ok(Cut::Tick(_) | Cut::Lost) => {
                     quiet = 0;
+                    pause(&shutdown, BETWEEN.saturating_sub(began.elapsed())).await;
                     Duration::ZERO
                 }
                 Ok(Cut::Nothing) => {

@@ -183,6 +183,10 @@ impl<R: Runner> LaneLoop<R> {
             return Ok(self.start_over().await);
         }
         let batches = self.batches(page);
+        if let Some(moved) = runner::together(&*self.runner, &batches).await {
+            self.note(page, moved);
+            return Ok(Step::More);
+        }
         let runner = &self.runner;
         let mut ends = futures::stream::iter(batches)
             .map(|batch| async move {

@@ -84,6 +84,15 @@ pub(crate) trait Runner: Send + Sync + 'static {
     /// Handles a batch as a whole.
     fn attempt(&self, batch: &Batch) -> impl Future<Output = Result<End, Failure>> + Send;
 
+    /// Handles batches of several shards in one transaction, where the handler has no effects
+    /// elsewhere; nothing when that is not possible or when one of the shards was lost.
+    fn attempt_together(
+        &self,
+        _batches: &[Batch],
+    ) -> impl Future<Output = Result<Option<Vec<Cursor>>, Failure>> + Send {
+        std::future::ready(Ok(None))
+    }
+
     /// Handles a delivery that came into trouble earlier.
     fn redeliver(&self, claim: Claim) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
@@ -102,6 +111,30 @@ pub(crate) trait Runner: Send + Sync + 'static {
     fn closed_for(&self) -> Option<Duration> {
         None
     }
+}
+
+/// Batches of no more events than that are handled in one transaction: at a few events for each
+/// tick, a transaction for each shard is most of what they cost.
+const FEW: usize = 200;
+
+/// Handles small batches in one transaction, and says where their shards stand. When that is not
+/// to be, nothing has happened, and each goes its own way: a shard that was lost or an event that
+/// fails concerns nobody else.
+pub(crate) async fn together<R: Runner>(
+    runner: &R,
+    batches: &[Batch],
+) -> Option<Vec<(i16, Cursor, LogPoint)>> {
+    let events: usize = batches.iter().map(|batch| batch.events.len()).sum();
+    if batches.len() < 2 || events > FEW {
+        return None;
+    }
+    let cursors = guarded(runner.attempt_together(batches)).await.ok()??;
+    let moved = batches.iter().zip(cursors);
+    Some(
+        moved
+            .map(|(batch, cursor)| (batch.shard.number, cursor, batch.to))
+            .collect(),
+    )
 }
 
 /// Handles a batch; when it fails, event by event, so that only the culprit waits.

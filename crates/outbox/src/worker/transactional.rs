@@ -8,8 +8,8 @@ use crate::append::UnitOfWork;
 use crate::consumer::{Failure, Transactional};
 use crate::delivery::claim::Claim;
 use crate::delivery::{self, Parking};
-use crate::event::Event;
-use crate::position::{self, Fence};
+use crate::event::{Event, Lane};
+use crate::position::{self, Cursor, Fence};
 
 pub(crate) struct TransactionalRunner<H> {
     subscription: Subscription,
@@ -28,6 +28,28 @@ impl<H: Transactional> TransactionalRunner<H> {
         let obsolete = self.handler.apply(tx, events).await?;
         delivery::record_obsolete(tx, self.subscription.id(), events, &obsolete).await?;
         Ok(())
+    }
+
+    /// Events whose key is free are applied, the others wait behind it.
+    async fn settle(&self, tx: &mut UnitOfWork, events: &[Event]) -> Result<(), Failure> {
+        let consumer = self.subscription.id();
+        let (ready, behind) = split_blocked(tx, consumer, events).await?;
+        for event in &behind {
+            delivery::park(tx, consumer, event, &Parking::Behind).await?;
+        }
+        if ready.is_empty() {
+            return Ok(());
+        }
+        self.apply(tx, &ready).await
+    }
+
+    async fn begin(&self, lane: Lane, events: &[Event]) -> Result<UnitOfWork, sqlx::Error> {
+        let cause = match events {
+            [only] => Some(only),
+            _ => None,
+        };
+        let origin = self.subscription.origin(lane, cause);
+        self.subscription.context.outbox.begin_worker(origin).await
     }
 
     async fn again(&self, claim: &Claim) -> Result<(), Failure> {
@@ -55,33 +77,37 @@ impl<H: Transactional> Runner for TransactionalRunner<H> {
     }
 
     async fn attempt(&self, batch: &Batch) -> Result<End, Failure> {
-        let cause = if let [only] = batch.events.as_slice() {
-            Some(only)
-        } else {
-            None
-        };
-        let origin = self.subscription.origin(batch.shard.lane, cause);
-        let mut tx = self
-            .subscription
-            .context
-            .outbox
-            .begin_worker(origin)
-            .await?;
+        let mut tx = self.begin(batch.shard.lane, &batch.events).await?;
         let step = batch.step();
         let moved = position::advance(&mut tx, batch.shard, batch.cursor, step).await?;
         let Fence::Held(cursor) = moved else {
             return Ok(End::Lost);
         };
-        let consumer = self.subscription.id();
-        let (ready, behind) = split_blocked(&mut tx, consumer, &batch.events).await?;
-        for event in &behind {
-            delivery::park(&mut tx, consumer, event, &Parking::Behind).await?;
-        }
-        if !ready.is_empty() {
-            self.apply(&mut tx, &ready).await?;
-        }
+        self.settle(&mut tx, &batch.events).await?;
         tx.commit().await.map_err(|error| error.0)?;
         Ok(End::Moved(cursor))
+    }
+
+    async fn attempt_together(&self, batches: &[Batch]) -> Result<Option<Vec<Cursor>>, Failure> {
+        let Some(first) = batches.first() else {
+            return Ok(None);
+        };
+        let mut events: Vec<Event> = batches
+            .iter()
+            .flat_map(|batch| batch.events.iter().cloned())
+            .collect();
+        events.sort_unstable_by_key(|event| event.point);
+        let mut tx = self.begin(first.shard.lane, &events).await?;
+        let moves: Vec<_> = batches
+            .iter()
+            .map(|batch| (batch.shard, batch.cursor, batch.step()))
+            .collect();
+        let Some(cursors) = position::advance_all(&mut tx, &moves).await? else {
+            return Ok(None);
+        };
+        self.settle(&mut tx, &events).await?;
+        tx.commit().await.map_err(|error| error.0)?;
+        Ok(Some(cursors))
     }
 
     async fn redeliver(&self, claim: Claim) -> Result<(), sqlx::Error> {

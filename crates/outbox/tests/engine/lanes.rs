@@ -66,8 +66,9 @@ async fn handlers_of_bulk_events_take_turns_and_leave_connections_to_the_interac
         }
     });
     let spec = impatient("notebook", 20);
+    // More than are handled in one transaction.
     scene
-        .orders(&keys(200), Origin::of("month end").bulk())
+        .orders(&keys(400), Origin::of("month end").bulk())
         .await;
     let worker = Host::worker(&scene, "worker", |w| w.transactional(spec, notebook)).await;
     gate.until_arrived(TURNS).await;
@@ -77,6 +78,6 @@ async fn handlers_of_bulk_events_take_turns_and_leave_connections_to_the_interac
     scene.until_count(DONE, 1).await;
     assert_eq!(gate.arrived().len(), TURNS);
     gate.open();
-    scene.until_handled("notebook", 201).await;
+    scene.until_handled("notebook", 401).await;
     worker.stop().await;
 }

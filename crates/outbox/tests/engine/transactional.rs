@@ -279,3 +279,26 @@ async fn follow_ups_name_their_cause_and_what_is_obsolete_counts_as_success() {
     );
     assert_eq!(deliveries(&scene).await, 0);
 }
+
+/// How many transactions moved shards on.
+const MOVES: &str =
+    "select count(distinct xmin::text) from outbox.position where n > 0 and lane = 0";
+
+/// The control is a crowd: each shard has a transaction of its own there.
+#[tokio::test]
+async fn a_few_events_of_many_shards_are_one_transaction() {
+    for (number, moves) in [(40, 1), (400, 8)] {
+        let scene = Scene::new().await;
+        scene.orders(&keys(number), Origin::of("customer")).await;
+        scene.publish().await;
+
+        let worker = Host::worker(&scene, "worker", |worker| {
+            worker.transactional(spec(), Notebook::of("notebook"));
+        })
+        .await;
+        scene.until_handled("notebook", number).await;
+        worker.stop().await;
+
+        assert_eq!(scene.count(MOVES).await, moves);
+    }
+}
