@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +18,10 @@ use crate::supervise::pause;
 use crate::transport::postgres::Page;
 use crate::wake::Listener;
 
+mod held;
+
+use held::Held;
+
 /// Over events of other topics a position is written this often, and when the loop stops.
 const LAZY: Duration = Duration::from_secs(30);
 /// How long a closed consumer sleeps at most before it asks again whether it still is.
@@ -29,18 +32,6 @@ const AFTER_ERROR: Duration = Duration::from_secs(1);
 /// A step that takes longer is reported.
 const SILENCE: Duration = Duration::from_secs(60);
 const PRUNE: Duration = Duration::from_secs(600);
-
-/// A shard in this process.
-#[derive(Debug, Clone, Copy)]
-struct Held {
-    cursor: Cursor,
-    /// How far it has been read: at or after the cursor.
-    scanned: LogPoint,
-    /// When the tick of `scanned` was cut, once it is beyond the cursor. A crash of the server may
-    /// lose that tick, and another is cut under its number.
-    cut_at: Option<DateTime<Utc>>,
-    written: Instant,
-}
 
 pub(crate) struct LaneLoop<R> {
     runner: Arc<R>,
@@ -360,34 +351,6 @@ impl<R: Runner> LaneLoop<R> {
                 tracing::debug!(%error, "Old positions stay until the next look");
             }
         }
-    }
-}
-
-impl Held {
-    fn fresh(cursor: Cursor) -> Self {
-        Self {
-            cursor,
-            scanned: cursor.at,
-            cut_at: None,
-            written: Instant::now(),
-        }
-    }
-
-    fn pass(&mut self, page: &Page, to: LogPoint) {
-        if self.scanned < to {
-            self.scanned = to;
-            self.cut_at = Some(page.cut_at(to));
-        }
-    }
-
-    /// Whether what we have passed in memory is no longer what the log says. What is written needs
-    /// no such question: a tick is durable before a position that names it.
-    fn contradicts(&self, page: &Page) -> bool {
-        let inside = self.scanned < page.to && self.cursor.at < self.scanned;
-        inside
-            && self
-                .cut_at
-                .is_some_and(|cut_at| cut_at != page.cut_at(self.scanned))
     }
 }
 
