@@ -43,9 +43,9 @@ prepare: _postgres
     cargo xtask sqlx
     cargo xtask schema
 
-# Measure how fast a month is closed (`just bench close --accounts 1000000 --months 2`)
+# Measure: `just bench close --accounts 1000000 --months 2`, or `just bench outbox --parts drain`
 bench NAME *ARGS: _postgres
-    shift; cargo bench --package month-close --bench "{{NAME}}" -- "$@"
+    shift; cargo bench --package month-close --package outbox --bench "{{NAME}}" -- "$@"
 
 # Postgres (its programs, not a running server), and the C compiler that cargo links with.
 [private]
