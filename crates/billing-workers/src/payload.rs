@@ -163,7 +163,7 @@ fn first_day(month: &str) -> Option<NaiveDate> {
 
 #[cfg(test)]
 mod tests {
-    use outbox::{Lane, LogPoint, Recorded};
+    use outbox::Recorded;
     use serde_json::{Value, json};
 
     use super::*;
@@ -188,23 +188,12 @@ mod tests {
     }
 
     fn event(schema_version: i16, payload: Value) -> Event {
-        Recorded {
-            point: LogPoint::default(),
-            event_id: uuid::Uuid::nil(),
-            topic: InvoiceFinalizedV1::TOPIC.to_owned(),
+        Recorded::unlogged(
+            InvoiceFinalizedV1::TOPIC,
             schema_version,
-            key: uuid::Uuid::nil(),
-            part: 5,
-            lane: Lane::Bulk,
-            at: chrono::DateTime::UNIX_EPOCH,
-            payload: payload.into(),
-            actor: "test".to_owned(),
-            reason: None,
-            request_id: None,
-            caused_by: None,
-            batch_id: None,
-            traceparent: None,
-        }
+            uuid::Uuid::nil(),
+            payload,
+        )
         .into()
     }
 

@@ -121,6 +121,31 @@ pub struct Recorded {
     pub traceparent: Option<String>,
 }
 
+impl Recorded {
+    /// An event that no log holds, for a handler's own tests. What a test asks for it sets:
+    /// `Recorded { at, ..Recorded::unlogged(topic, 1, key, facts) }`.
+    #[must_use]
+    pub fn unlogged(topic: &str, schema_version: i16, key: Uuid, facts: Value) -> Self {
+        Self {
+            point: LogPoint::default(),
+            event_id: Uuid::nil(),
+            topic: topic.to_owned(),
+            schema_version,
+            key,
+            part: part_of(key),
+            lane: Lane::Interactive,
+            at: DateTime::UNIX_EPOCH,
+            payload: facts.into(),
+            actor: "nobody".to_owned(),
+            reason: None,
+            request_id: None,
+            caused_by: None,
+            batch_id: None,
+            traceparent: None,
+        }
+    }
+}
+
 impl From<Recorded> for Event {
     fn from(recorded: Recorded) -> Self {
         Self(Arc::new(recorded))

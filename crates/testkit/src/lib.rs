@@ -7,9 +7,11 @@
 
 mod database;
 mod keeper;
+mod server;
 mod template;
 mod wait;
 
 pub use database::TestDb;
+pub use server::Server;
 pub use template::Template;
 pub use wait::until;

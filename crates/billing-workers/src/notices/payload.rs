@@ -62,8 +62,7 @@ pub(super) fn wanted(event: &Event) -> Result<Wanted, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use chrono::DateTime;
-    use outbox::{Lane, LogPoint, Recorded};
+    use outbox::Recorded;
     use serde_json::{Value, json};
     use uuid::Uuid;
 
@@ -73,24 +72,7 @@ mod tests {
     const ACCOUNT: &str = "0192f3a1-0000-7000-8000-000000000002";
 
     fn event(topic: &str, schema_version: i16, payload: Value) -> Event {
-        Recorded {
-            point: LogPoint::default(),
-            event_id: Uuid::nil(),
-            topic: topic.to_owned(),
-            schema_version,
-            key: ACCOUNT.parse().unwrap(),
-            part: 5,
-            lane: Lane::Interactive,
-            at: DateTime::UNIX_EPOCH,
-            payload: payload.into(),
-            actor: "test".to_owned(),
-            reason: None,
-            request_id: None,
-            caused_by: None,
-            batch_id: None,
-            traceparent: None,
-        }
-        .into()
+        Recorded::unlogged(topic, schema_version, ACCOUNT.parse().unwrap(), payload).into()
     }
 
     /// As `billing` writes them.

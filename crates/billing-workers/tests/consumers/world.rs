@@ -8,7 +8,7 @@ use billing::import::{ImportOptions, OnBadRow, focus};
 use billing::month_close;
 use billing_workers::{MailConfig, WorkersConfig};
 use chrono::{DateTime, NaiveDate, Utc};
-use outbox::{Event, Lane, LogPoint, Origin, Outbox, Recorded, Relay, Worker, WorkerConfig};
+use outbox::{Event, Origin, Outbox, Recorded, Relay, Worker, WorkerConfig};
 use sqlx::Row as _;
 use tempfile::TempDir;
 use testkit::{TestDb, until};
@@ -115,27 +115,20 @@ impl World {
     /// The events of the final invoices, as the log hands them to a consumer.
     pub(crate) async fn finalized(&self) -> Vec<Event> {
         let rows = sqlx::query(
-            "select event_id, topic, schema_version, key, part, at, payload, actor
+            "select event_id, topic, schema_version, key, at, payload
              from outbox.event where topic = 'invoice.finalized' order by id",
         );
         let rows = rows.fetch_all(self.outbox.pool()).await.unwrap();
         let event = |row: &sqlx::postgres::PgRow| {
             Recorded {
-                point: LogPoint::default(),
                 event_id: row.get("event_id"),
-                topic: row.get("topic"),
-                schema_version: row.get("schema_version"),
-                key: row.get("key"),
-                part: row.get("part"),
-                lane: Lane::Bulk,
                 at: row.get("at"),
-                payload: row.get::<serde_json::Value, _>("payload").into(),
-                actor: row.get("actor"),
-                reason: None,
-                request_id: None,
-                caused_by: None,
-                batch_id: None,
-                traceparent: None,
+                ..Recorded::unlogged(
+                    row.get("topic"),
+                    row.get("schema_version"),
+                    row.get("key"),
+                    row.get("payload"),
+                )
             }
             .into()
         };

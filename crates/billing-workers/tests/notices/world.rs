@@ -13,9 +13,7 @@ use billing::price::{self, Model, NewPrice, PriceKey};
 use billing::usage::{self, UsageEvent, UsageKey};
 use billing_workers::{Message, Notices, Sender, Sink};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
-use outbox::{
-    Act, Dedupe, Event, External as _, Lane, Load, LogPoint, Origin, Outbox, Recorded, UnitOfWork,
-};
+use outbox::{Act, Dedupe, Event, External as _, Load, Origin, Outbox, Recorded, UnitOfWork};
 use sqlx::Row as _;
 use testkit::TestDb;
 
@@ -183,27 +181,20 @@ impl World {
     /// The events of a topic, as the log hands them to a consumer.
     pub(crate) async fn events(&self, topic: &str) -> Vec<Event> {
         let rows = sqlx::query(
-            "select event_id, topic, schema_version, key, part, at, payload, actor
+            "select event_id, topic, schema_version, key, at, payload
              from outbox.event where topic = $1 order by id",
         );
         let rows = rows.bind(topic).fetch_all(self.outbox.pool()).await;
         let event = |row: &sqlx::postgres::PgRow| {
             Recorded {
-                point: LogPoint::default(),
                 event_id: row.get("event_id"),
-                topic: row.get("topic"),
-                schema_version: row.get("schema_version"),
-                key: row.get("key"),
-                part: row.get("part"),
-                lane: Lane::Bulk,
                 at: row.get("at"),
-                payload: row.get::<serde_json::Value, _>("payload").into(),
-                actor: row.get("actor"),
-                reason: None,
-                request_id: None,
-                caused_by: None,
-                batch_id: None,
-                traceparent: None,
+                ..Recorded::unlogged(
+                    row.get("topic"),
+                    row.get("schema_version"),
+                    row.get("key"),
+                    row.get("payload"),
+                )
             }
             .into()
         };

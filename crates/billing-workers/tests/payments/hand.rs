@@ -8,7 +8,7 @@ use std::time::Duration;
 use billing::gateway::Gateways;
 use billing::payment::Outcome;
 use billing_workers::{Call, Payments};
-use outbox::{Act, Event, External as _, Lane, Load, LogPoint, Recorded};
+use outbox::{Act, Event, External as _, Load, Recorded};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use tokio::task::JoinHandle;
@@ -135,21 +135,14 @@ async fn within(patience: Duration, what: impl Future<Output = ()>) {
 
 fn event(row: &PgRow) -> Event {
     Recorded {
-        point: LogPoint::default(),
         event_id: row.get("event_id"),
-        topic: row.get("topic"),
-        schema_version: row.get("schema_version"),
-        key: row.get("key"),
-        part: row.get("part"),
-        lane: Lane::Interactive,
         at: row.get("at"),
-        payload: row.get::<serde_json::Value, _>("payload").into(),
-        actor: row.get("actor"),
-        reason: None,
-        request_id: None,
-        caused_by: None,
-        batch_id: None,
-        traceparent: None,
+        ..Recorded::unlogged(
+            row.get("topic"),
+            row.get("schema_version"),
+            row.get("key"),
+            row.get("payload"),
+        )
     }
     .into()
 }

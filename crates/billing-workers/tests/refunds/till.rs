@@ -10,7 +10,7 @@ use billing::reconciliation::reconcile;
 use billing::refund::{self, NewRefund, Outcome, RefundError, Requested};
 use billing_workers::gateways::SIM;
 use billing_workers::{RefundCall, Refunds};
-use outbox::{Act, Event, External as _, Lane, Load, LogPoint, Recorded};
+use outbox::{Act, Event, External as _, Load, Recorded};
 use sqlx::Row as _;
 use uuid::Uuid;
 
@@ -67,26 +67,19 @@ impl Till {
     /// The newest event of a topic.
     pub(crate) async fn newest(&self, topic: &str) -> Event {
         let row = sqlx::query(
-            "select event_id, topic, schema_version, key, part, at, payload, actor
+            "select event_id, topic, schema_version, key, at, payload
             from outbox.event where topic = $1 order by id desc limit 1",
         );
         let row = row.bind(topic).fetch_one(self.world.pool()).await.unwrap();
         Recorded {
-            point: LogPoint::default(),
             event_id: row.get("event_id"),
-            topic: row.get("topic"),
-            schema_version: row.get("schema_version"),
-            key: row.get("key"),
-            part: row.get("part"),
-            lane: Lane::Interactive,
             at: row.get("at"),
-            payload: row.get::<serde_json::Value, _>("payload").into(),
-            actor: row.get("actor"),
-            reason: None,
-            request_id: None,
-            caused_by: None,
-            batch_id: None,
-            traceparent: None,
+            ..Recorded::unlogged(
+                row.get("topic"),
+                row.get("schema_version"),
+                row.get("key"),
+                row.get("payload"),
+            )
         }
         .into()
     }

@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use chrono::{Months, NaiveDate};
 use clap::Parser;
+use testkit::Server;
 
 mod figures;
 mod probe;
@@ -24,7 +25,6 @@ mod server;
 use crate::figures::Figures;
 use crate::probe::Probe;
 use crate::program::Program;
-use crate::server::Server;
 
 /// Measures the close of a month.
 #[derive(Debug, Parser)]
@@ -70,7 +70,7 @@ const FIRST_MONTH: NaiveDate = NaiveDate::from_ymd_opt(2026, 1, 1).expect("it ex
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<ExitCode> {
     let args = Args::parse();
-    let server = Server::start()?;
+    let server = Server::start(env!("CARGO_TARGET_TMPDIR"))?;
     let first = month(&server, &args, FIRST_MONTH).await?;
     let mut is_clean = first.is_clean();
     let mut report = first.json();

@@ -7,11 +7,13 @@ use outbox::Origin;
 use rust_decimal::Decimal;
 use serde_json::{Map, Value, json};
 
+use testkit::Server;
+
 use crate::Args;
 use crate::figures::{median_of, number, ratio, spread};
 use crate::log::{Log, event};
 use crate::reference::{self, BULK, count_for};
-use crate::server::Server;
+use crate::server;
 
 /// What is compared, turn by turn.
 #[derive(Default)]
@@ -31,7 +33,7 @@ pub(crate) async fn measure(server: &Server, args: &Args) -> Result<Map<String, 
     let mut turns = Turns::default();
     for turn in 1..=args.repeats {
         eprintln!("append: turn {turn} of {}", args.repeats);
-        server.mark().await?;
+        server::mark(server).await?;
         let pool = &log.pool;
         turns.reference.push(reference::commits(pool, time).await?);
         turns.alone.push(alone(&log, time).await?);

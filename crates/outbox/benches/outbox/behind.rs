@@ -6,11 +6,12 @@ use rust_decimal::Decimal;
 use serde_json::{Map, Value, json};
 use sqlx::{Connection as _, PgConnection};
 
+use testkit::Server;
+
 use crate::Args;
 use crate::figures::{number, ratio};
 use crate::flow::{self, Flow, unpaced};
 use crate::log::Log;
-use crate::server::Server;
 
 /// How many events one statement writes where history is made.
 const AT_ONCE: u64 = 250_000;

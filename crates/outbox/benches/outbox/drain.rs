@@ -11,10 +11,12 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use testkit::Server;
+
 use crate::Args;
 use crate::figures::{median_of, number, per_s, spread};
 use crate::log::{Log, TOPIC, connect};
-use crate::server::{Server, processor_ms_of};
+use crate::server::{self, processor_ms_of};
 
 /// Consumers of a worker, by how many there are.
 pub(crate) const CONSUMERS: [&str; 8] = [
@@ -119,7 +121,7 @@ async fn drain(server: &Server, log: &Log, events: u64, who: Who) -> Result<Drai
             number as u64
         }
     };
-    let mark = server.mark().await?;
+    let mark = server::mark(server).await?;
     let client_ms = processor_ms_of(std::process::id());
     let (stop, began) = (CancellationToken::new(), Instant::now());
     let working = tokio::spawn(worker.run(stop.clone()));
@@ -128,7 +130,7 @@ async fn drain(server: &Server, log: &Log, events: u64, who: Who) -> Result<Drai
         outbox::clock::pause(LOOK).await;
     }
     let took = began.elapsed();
-    let spent = server.since(&mark).await?;
+    let spent = server::since(server, &mark).await?;
     let client_ms = processor_ms_of(std::process::id()) - client_ms;
     stop.cancel();
     working.await??;

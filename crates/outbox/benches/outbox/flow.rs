@@ -8,12 +8,14 @@ use rust_decimal::Decimal;
 use serde_json::{Map, Value, json};
 use tokio::process::{Child, Command};
 
+use testkit::Server;
+
 use crate::Args;
 use crate::figures::{median_of, ms, number, per_s, spread};
 use crate::log::Log;
 use crate::reference;
 use crate::roles::Seen;
-use crate::server::{Server, Spent, processor_ms_of};
+use crate::server::{self, Spent, processor_ms_of};
 
 /// What goes through, and how.
 #[derive(Debug, Clone, Copy)]
@@ -110,9 +112,9 @@ async fn wal(server: &Server, args: &Args, one: &[Flowed]) -> Result<Value> {
     let log = Log::fresh(server, "flow_eight").await?;
     let eight = run(server, &log, flow).await?;
     reference::prepare(&log).await?;
-    let mark = server.mark().await?;
+    let mark = server::mark(server).await?;
     reference::announce_nothing(&log, flow.events).await?;
-    let commit = server.since(&mark).await?.wal_bytes / flow.events;
+    let commit = server::since(server, &mark).await?.wal_bytes / flow.events;
     log.close().await;
     let beyond = |flowed: &Flowed| (flowed.spent.wal_bytes / flow.events).saturating_sub(commit);
     let mut ones: Vec<u64> = one.iter().map(beyond).collect();
@@ -133,7 +135,7 @@ pub(crate) async fn run(server: &Server, log: &Log, flow: Flow) -> Result<Flowed
     let (events, consumers) = (flow.events.to_string(), flow.consumers.to_string());
     let worker = spawn(&["work", &log.url, &events, "--consumers", &consumers])?;
     until_all_listen(log, flow.consumers).await?;
-    let mark = server.mark().await?;
+    let mark = server::mark(server).await?;
     let mut append = vec!["append", &log.url, &events];
     let per_s = flow.per_s.map(|per_s| per_s.to_string());
     if let Some(per_s) = &per_s {
@@ -146,7 +148,7 @@ pub(crate) async fn run(server: &Server, log: &Log, flow: Flow) -> Result<Flowed
     let printed = worker.wait_with_output().await?;
     let seen: Seen = serde_json::from_slice(&printed.stdout)
         .context("the worker printed something else than what it saw")?;
-    let spent = server.since(&mark).await?;
+    let spent = server::since(server, &mark).await?;
     let relay_ms = relay.id().map_or(0, processor_ms_of);
     relay.kill().await?;
     let flowed = Flowed {

@@ -6,10 +6,12 @@ use anyhow::Result;
 use rust_decimal::Decimal;
 use serde_json::Value;
 
+use testkit::Server;
+
 use crate::figures::number;
 use crate::flow::{spawn, until_all_listen};
 use crate::log::Log;
-use crate::server::{Server, processor_ms_of};
+use crate::server::{self, processor_ms_of};
 
 /// How long they are left alone before they are watched, and how long they are watched.
 const SETTLED: Duration = Duration::from_secs(5);
@@ -27,9 +29,9 @@ pub(crate) async fn measure(server: &Server) -> Result<Value> {
         let pids = [relay.id(), worker.id()];
         pids.into_iter().flatten().map(processor_ms_of).sum::<u64>()
     };
-    let (mark, before) = (server.mark().await?, ours());
+    let (mark, before) = (server::mark(server).await?, ours());
     outbox::clock::pause(Duration::from_secs(WATCHED_S)).await;
-    let spent_ms = server.since(&mark).await?.server_ms + ours() - before;
+    let spent_ms = server::since(server, &mark).await?.server_ms + ours() - before;
     log.close().await;
     let percent = Decimal::from(spent_ms * 10 / WATCHED_S) / Decimal::from(100);
     Ok(number(percent))

@@ -9,8 +9,7 @@ use outbox::{Cut, NewEvent, Origin, Outbox, Relay};
 use serde_json::json;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, PgPool};
-
-use crate::server::Server;
+use testkit::Server;
 
 /// The topic of everything that is measured.
 pub(crate) const TOPIC: &str = "order.placed";

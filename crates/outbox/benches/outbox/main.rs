@@ -12,6 +12,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
+use testkit::Server;
 
 mod append;
 mod behind;
@@ -23,8 +24,6 @@ mod log;
 mod reference;
 mod roles;
 mod server;
-
-use crate::server::Server;
 
 /// Measures the outbox.
 #[derive(Debug, Parser)]
@@ -94,7 +93,7 @@ async fn main() -> Result<()> {
     if let Some(role) = args.role {
         return roles::play(role).await;
     }
-    let server = Server::start()?;
+    let server = Server::start(env!("CARGO_TARGET_TMPDIR"))?;
     let mut report = Map::new();
     if args.has(Part::Append) {
         report.extend(append::measure(&server, &args).await?);

@@ -1,24 +1,12 @@
-//! The cluster of a run: private, with the settings that users have, gone afterwards.
+//! What a part of the run cost the server.
 
 use std::fs;
-use std::path::PathBuf;
 
-use anyhow::{Context, Result};
-use local_postgres::LocalPostgres;
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions as _, PgConnection};
-use tempfile::TempDir;
+use anyhow::Result;
+use testkit::Server;
 
 /// Clock ticks per second of `/proc`, the same on every Linux.
 const TICKS_PER_S: u64 = 100;
-
-/// A server that runs as long as this lives.
-pub(crate) struct Server {
-    // In this order: the server stops before its folder goes.
-    local: LocalPostgres,
-    data_dir: PathBuf,
-    _folder: TempDir,
-}
 
 /// What had been spent at an instant.
 pub(crate) struct Mark {
@@ -34,84 +22,51 @@ pub(crate) struct Spent {
     pub(crate) server_ms: u64,
 }
 
-impl Server {
-    pub(crate) fn start() -> Result<Self> {
-        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))
-            .context("cannot make a folder for the run")?;
-        let data_dir = folder.path().join("outbox");
-        let local = LocalPostgres::start(&data_dir)?;
-        Ok(Self {
-            local,
-            data_dir,
-            _folder: folder,
-        })
-    }
-
-    pub(crate) fn url_of(&self, database: &str) -> String {
-        self.local.url_of(database)
-    }
-
-    /// As the superuser, who may ask for checkpoints.
-    pub(crate) async fn connect(&self) -> Result<PgConnection> {
-        let password = fs::read_to_string(self.data_dir.join("postgres-admin.password"))?;
-        let options: PgConnectOptions = self.local.url().parse()?;
-        let options = options.username("admin").password(password.trim_end());
-        options.connect().await.context("cannot connect")
-    }
-
-    /// A setting, as `SHOW` words it.
-    pub(crate) async fn setting(&self, name: &str) -> Result<String> {
-        let mut connection = self.connect().await?;
-        let value = sqlx::query_scalar("select current_setting($1)").bind(name);
-        Ok(value.fetch_one(&mut connection).await?)
-    }
-
-    /// A checkpoint, so that each part pays alike for the first change of a page, and where we are
-    /// after it.
-    pub(crate) async fn mark(&self) -> Result<Mark> {
-        let mut connection = self.connect().await?;
-        sqlx::query("checkpoint").execute(&mut connection).await?;
-        let wal = sqlx::query_scalar("select pg_current_wal_insert_lsn()::text")
-            .fetch_one(&mut connection)
-            .await?;
-        let server_ms = self.processor_ms()?;
-        Ok(Mark { wal, server_ms })
-    }
-
-    pub(crate) async fn since(&self, mark: &Mark) -> Result<Spent> {
-        let server_ms = self.processor_ms()? - mark.server_ms;
-        let mut connection = self.connect().await?;
-        let bytes: i64 = sqlx::query_scalar(
-            "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), $1::text::pg_lsn)::bigint",
-        )
-        .bind(&mark.wal)
+/// A checkpoint, so that each part pays alike for the first change of a page, and where we are
+/// after it.
+pub(crate) async fn mark(server: &Server) -> Result<Mark> {
+    let mut connection = server.connect().await?;
+    sqlx::query("checkpoint").execute(&mut connection).await?;
+    let wal = sqlx::query_scalar("select pg_current_wal_insert_lsn()::text")
         .fetch_one(&mut connection)
         .await?;
-        Ok(Spent {
-            wal_bytes: bytes.unsigned_abs(),
-            server_ms,
-        })
-    }
+    let server_ms = processor_ms(server)?;
+    Ok(Mark { wal, server_ms })
+}
 
-    /// Of the postmaster, its children and those that have ended.
-    fn processor_ms(&self) -> Result<u64> {
-        let pid_file = self.data_dir.join("postgres/cluster/postmaster.pid");
-        let text = fs::read_to_string(pid_file)?;
-        let postmaster: u32 = text.lines().next().unwrap_or_default().parse()?;
-        let mut ticks = stat(postmaster).map_or(0, |stat| stat.own + stat.of_ended_children);
-        for entry in fs::read_dir("/proc")? {
-            let name = entry?.file_name();
-            let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
-                continue;
-            };
-            if let Some(stat) = stat(pid)
-                && stat.parent == postmaster
-            {
-                ticks += stat.own;
-            }
+pub(crate) async fn since(server: &Server, mark: &Mark) -> Result<Spent> {
+    let server_ms = processor_ms(server)? - mark.server_ms;
+    let mut connection = server.connect().await?;
+    let bytes: i64 = sqlx::query_scalar(
+        "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), $1::text::pg_lsn)::bigint",
+    )
+    .bind(&mark.wal)
+    .fetch_one(&mut connection)
+    .await?;
+    Ok(Spent {
+        wal_bytes: bytes.unsigned_abs(),
+        server_ms,
+    })
+}
+
+/// Of the postmaster, its children and those that have ended.
+fn processor_ms(server: &Server) -> Result<u64> {
+    let pid_file = server.data_dir().join("postgres/cluster/postmaster.pid");
+    let text = fs::read_to_string(pid_file)?;
+    let postmaster: u32 = text.lines().next().unwrap_or_default().parse()?;
+    let mut ticks = stat(postmaster).map_or(0, |stat| stat.own + stat.of_ended_children);
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        if let Some(stat) = stat(pid)
+            && stat.parent == postmaster
+        {
+            ticks += stat.own;
         }
-        Ok(ticks * 1_000 / TICKS_PER_S)
     }
+    Ok(ticks * 1_000 / TICKS_PER_S)
 }
 
 /// Processor time of a process of ours so far.
