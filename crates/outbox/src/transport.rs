@@ -1,4 +1,73 @@
 //! Transports carry the log from the relay to the workers. A position means the same in each, so
 //! that they can be exchanged without loss or repeats.
 
+use std::sync::Arc;
+
+use sqlx::PgPool;
+
+use crate::event::{Lane, LogPoint};
+
+#[cfg(feature = "nats")]
+pub mod jetstream;
 pub mod postgres;
+
+use postgres::Page;
+
+/// From where the workers of a process read the log.
+#[derive(Debug, Clone, Default)]
+pub enum Transport {
+    /// From the database itself.
+    #[default]
+    Postgres,
+    /// From streams that the relay's [`jetstream::Publisher`] fills.
+    #[cfg(feature = "nats")]
+    JetStream(jetstream::JetStream),
+}
+
+/// Reads the log for all consumers of a process.
+#[derive(Debug, Clone)]
+pub(crate) enum Reader {
+    Postgres(postgres::Reader),
+    #[cfg(feature = "nats")]
+    JetStream(jetstream::Reader),
+}
+
+impl Reader {
+    pub(crate) fn new(
+        transport: &Transport,
+        pool: PgPool,
+        topics: impl IntoIterator<Item = String>,
+    ) -> Self {
+        let postgres = postgres::Reader::new(pool.clone(), topics);
+        match transport {
+            Transport::Postgres => Self::Postgres(postgres),
+            #[cfg(feature = "nats")]
+            Transport::JetStream(streams) => {
+                Self::JetStream(jetstream::Reader::new(streams.clone(), pool, postgres))
+            }
+        }
+    }
+
+    /// The page that holds what comes next after a point, or nothing when there is none yet.
+    pub(crate) async fn page(
+        &self,
+        lane: Lane,
+        after: LogPoint,
+        topics: &[String],
+    ) -> Result<Option<Arc<Page>>, sqlx::Error> {
+        match self {
+            Self::Postgres(reader) => reader.page(lane, after, topics).await,
+            #[cfg(feature = "nats")]
+            Self::JetStream(reader) => reader.page(lane, after, topics).await,
+        }
+    }
+
+    /// Forgets all pages: the ticks they name may be gone.
+    pub(crate) async fn forget(&self) {
+        match self {
+            Self::Postgres(reader) => reader.forget().await,
+            #[cfg(feature = "nats")]
+            Self::JetStream(reader) => reader.forget().await,
+        }
+    }
+}

@@ -21,7 +21,7 @@ use crate::event::{Event, Lane};
 use crate::member::{self, Claimant};
 use crate::position;
 use crate::supervise::supervised;
-use crate::transport::postgres::Reader;
+use crate::transport::{Reader, Transport};
 use crate::wake::{Ear, Listener};
 
 mod external;
@@ -48,6 +48,8 @@ pub struct WorkerConfig {
     pub poll: Duration,
     /// How many seconds a claim on a shard or a delivery holds beyond its calls' timeout.
     pub lease_s: i32,
+    /// From where the log is read.
+    pub transport: Transport,
 }
 
 impl Default for WorkerConfig {
@@ -56,6 +58,7 @@ impl Default for WorkerConfig {
             host: Ipv4Addr::LOCALHOST.into(),
             poll: Duration::from_millis(250),
             lease_s: 10,
+            transport: Transport::Postgres,
         }
     }
 }
@@ -211,7 +214,7 @@ impl Worker {
             .collect();
         let topics = topics.into_iter().map(str::to_owned);
         let context = Context {
-            reader: Reader::new(self.outbox.pool().clone(), topics),
+            reader: Reader::new(&self.config.transport, self.outbox.pool().clone(), topics),
             outbox: self.outbox,
             config: self.config,
             member: crate::ids::new(),
