@@ -200,10 +200,7 @@ impl Publisher {
         );
         let id = match expect {
             Expect::Sequence(sequence, id) => {
-                map.insert(
-                    "Nats-Expected-Last-Sequence",
-                    sequence.to_string().as_str(),
-                );
+                map.insert("Nats-Expected-Last-Sequence", sequence.to_string().as_str());
                 id
             }
             Expect::Id(id) => Some(id),
