@@ -45,7 +45,7 @@ impl Nats {
             .spawn();
         self.child = Some(child.unwrap());
         until("the NATS server answers", async || {
-            tokio::net::TcpStream:.connect(format!("127.0.0.1:{}", self.port))
+            tokio::net::TcpStream::connect(("127.0.0.1", self.port))
                 .await
                 .is_ok()
         })
