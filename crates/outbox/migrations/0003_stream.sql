@@ -1,5 +1,5 @@
--- Why: a stream outside of the database can be emptied, rolled back or deleted. What was meant to be
--- in it is written down here before anything leaves, so that an empty stream is known for a lost
+-- Why: a stream outside of the database can be emptied, rolled back or deleted. What was meant to
+-- be in it is written down here before anything leaves, so that an empty stream is known for a lost
 -- one. The write is durable, and with it every tick that was read before: nothing is published that
 -- a crash of this server could take back.
 

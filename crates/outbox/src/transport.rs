@@ -21,7 +21,7 @@ pub enum Transport {
     Postgres,
     /// From streams that the relay's [`jetstream::Publisher`] fills.
     #[cfg(feature = "nats")]
-    JetStream(jetstream::JetStream),
+    JetStream(Box<jetstream::JetStream>),
 }
 
 /// Reads the log for all consumers of a process.
@@ -29,7 +29,7 @@ pub enum Transport {
 pub(crate) enum Reader {
     Postgres(postgres::Reader),
     #[cfg(feature = "nats")]
-    JetStream(jetstream::Reader),
+    JetStream(Box<jetstream::Reader>),
 }
 
 impl Reader {
@@ -43,7 +43,8 @@ impl Reader {
             Transport::Postgres => Self::Postgres(postgres),
             #[cfg(feature = "nats")]
             Transport::JetStream(streams) => {
-                Self::JetStream(jetstream::Reader::new(streams.clone(), pool, postgres))
+                let streams = (**streams).clone();
+                Self::JetStream(Box::new(jetstream::Reader::new(streams, pool, postgres)))
             }
         }
     }

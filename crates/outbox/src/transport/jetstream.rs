@@ -12,10 +12,12 @@ use std::time::Duration;
 
 use crate::event::Lane;
 
+mod connect;
 mod headers;
 mod publish;
 mod read;
 
+pub use connect::{Access, ConnectError};
 pub use publish::{PublishError, Publisher};
 pub(crate) use read::Reader;
 

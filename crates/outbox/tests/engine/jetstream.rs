@@ -59,7 +59,7 @@ async fn assert_stream_is_tail_of_log(scene: &Scene, nats: &Nats) {
 }
 
 async fn reader(scene: &Scene, nats: &Nats, name: &'static str) -> Host {
-    let transport = Transport::JetStream(streams(nats).await);
+    let transport = Transport::JetStream(Box::new(streams(nats).await));
     worker(scene, name, transport).await
 }
 
@@ -165,7 +165,10 @@ async fn a_publisher_that_slept_through_the_work_of_another_adds_nothing() {
 
     let woken = zombie.step().await;
 
-    assert!(matches!(woken, Err(PublishError::Rejected(_) | PublishError::Duplicate)));
+    assert!(matches!(
+        woken,
+        Err(PublishError::Rejected(_) | PublishError::Duplicate)
+    ));
     assert_stream_is_log(&scene, &nats).await;
     publish(&scene, &mut zombie).await;
     assert_stream_is_log(&scene, &nats).await;

@@ -17,14 +17,13 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::JetStream;
 use super::headers::{self, Place};
-use super::{JetStream, name};
 use crate::append::Outbox;
 use crate::event::{Event, Lane, LogPoint};
 use crate::supervise::pause;
 use crate::tick;
 use crate::transport::postgres::{self, Page};
-use crate::trouble::is_lost_race;
 
 /// How many events are sent before their answers are waited for.
 const PIPELINE: i64 = 1_000;
@@ -55,8 +54,8 @@ pub enum PublishError {
     Duplicate,
     /// The log was restored to an earlier instant than the stream.
     #[error(
-        "stream {0} is ahead of the log, which may have been restored: delete the stream, and it is \
-         filled again"
+        "stream {0} is ahead of the log, which may have been restored: delete the stream, and it \
+         is filled again"
     )]
     Ahead(String),
 }
@@ -323,7 +322,7 @@ impl Publisher {
             "begin; set local synchronous_commit = on",
         )
         .await?;
-        let noted = sqlx::query!(
+        sqlx::query!(
             "
             -- stream: note what may be published
             insert into outbox.stream (stream, lane, tick, id)
@@ -337,13 +336,7 @@ impl Publisher {
             to.id,
         )
         .execute(&mut *tx)
-        .await;
-        match noted {
-            Err(error) if is_lost_race(&error) => {
-                tracing::debug!(lane = name(self.lane), "Another publisher noted the same");
-            }
-            noted => drop(noted?),
-        }
+        .await?;
         tx.commit().await
     }
 }

@@ -138,7 +138,12 @@ async fn a_consumer_older_than_the_stream_reads_the_beginning_in_the_log() {
     let mut publisher = publisher(&scene, &nats).await;
     order(&scene, 20).await;
     publish(&scene, &mut publisher).await;
-    nats.stream(PREFIX).await.purge().sequence(11).await.unwrap();
+    nats.stream(PREFIX)
+        .await
+        .purge()
+        .sequence(11)
+        .await
+        .unwrap();
 
     let worker = reader(&scene, &nats, "notes").await;
 

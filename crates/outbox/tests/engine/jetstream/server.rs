@@ -37,7 +37,14 @@ impl Nats {
     /// Starts it again on the store that it left.
     pub(crate) async fn restart(&mut self) {
         let child = Command::new(program())
-            .args(["-a", "127.0.0.1", "-p", &self.port.to_string(), "-js", "-sd"])
+            .args([
+                "-a",
+                "127.0.0.1",
+                "-p",
+                &self.port.to_string(),
+                "-js",
+                "-sd",
+            ])
             .arg(self.store())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

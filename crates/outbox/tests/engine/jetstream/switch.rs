@@ -12,7 +12,7 @@ async fn the_transport_is_switched_both_ways_without_loss_or_repeats() {
         let transport = || async {
             match round % 2 {
                 0 => Transport::Postgres,
-                _ => Transport::JetStream(streams(&nats).await),
+                _ => Transport::JetStream(Box::new(streams(&nats).await)),
             }
         };
         let notes = worker(&scene, "notes", transport().await).await;
