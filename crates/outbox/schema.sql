@@ -201,6 +201,15 @@ CREATE TABLE outbox."position" (
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 );
 
+CREATE TABLE outbox.stream (
+    stream text NOT NULL,
+    lane smallint NOT NULL,
+    tick bigint NOT NULL,
+    id bigint NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT stream_lane_known CHECK ((lane = ANY (ARRAY[0, 1])))
+);
+
 CREATE TABLE outbox.tick (
     n bigint NOT NULL,
     snapshot pg_snapshot NOT NULL,
@@ -256,6 +265,9 @@ ALTER TABLE ONLY outbox.obsolete
 
 ALTER TABLE ONLY outbox."position"
     ADD CONSTRAINT position_pkey PRIMARY KEY (consumer, generation, lane, shard, n);
+
+ALTER TABLE ONLY outbox.stream
+    ADD CONSTRAINT stream_pkey PRIMARY KEY (stream);
 
 ALTER TABLE ONLY outbox.tick
     ADD CONSTRAINT tick_pkey PRIMARY KEY (n);

@@ -62,6 +62,54 @@ pub(crate) struct RunArgs {
     /// Folder of the invoices' files [default: `documents` in the data folder]
     #[arg(long, env = "BILLING_DOCUMENTS_DIR", value_name = "FOLDER")]
     pub(crate) documents_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) transport: TransportArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TransportArgs {
+    /// What carries the log from the relay to the workers
+    #[arg(long, env = "BILLING_TRANSPORT", value_enum, default_value_t = Carrier::Postgres)]
+    pub(crate) transport: Carrier,
+    /// NATS server with JetStream, such as `tls://nats.example.com`
+    #[arg(
+        long,
+        env = "BILLING_NATS_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    #[arg(required_if_eq("transport", "nats"))]
+    pub(crate) nats_url: Option<String>,
+    /// File with the credentials of a NATS user
+    #[arg(long, env = "BILLING_NATS_CREDENTIALS", value_name = "FILE")]
+    pub(crate) nats_credentials: Option<PathBuf>,
+    /// File with the certificates to trust; it makes TLS a must
+    #[arg(long, env = "BILLING_NATS_CA", value_name = "FILE")]
+    pub(crate) nats_ca: Option<PathBuf>,
+    /// What the streams' names begin with; each database that feeds a NATS cluster has its own
+    #[arg(
+        long,
+        env = "BILLING_NATS_PREFIX",
+        default_value = "billing",
+        value_name = "NAME"
+    )]
+    pub(crate) nats_prefix: String,
+    /// On how many servers a new stream is kept
+    #[arg(
+        long,
+        env = "BILLING_NATS_REPLICAS",
+        default_value_t = 1,
+        value_name = "NUMBER"
+    )]
+    pub(crate) nats_replicas: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Carrier {
+    /// The database itself
+    Postgres,
+    /// NATS JetStream
+    Nats,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -149,6 +197,13 @@ mod tests {
             text.contains("collection-report") && text.contains("documents"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn nats_needs_a_url() {
+        let error = parse("outbox-relay --transport nats").unwrap_err();
+        assert!(error.to_string().contains("--nats-url"), "{error}");
+        parse("outbox-relay --transport nats --nats-url nats://localhost").unwrap();
     }
 
     #[test]

@@ -5,6 +5,7 @@
 mod args;
 mod dead;
 mod run;
+mod transport;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;

@@ -6,12 +6,14 @@ use anyhow::{Context as _, Result};
 use billing_workers::gateways::{self, GatewayConfig};
 use billing_workers::site::Site;
 use billing_workers::{MailConfig, WorkersConfig};
+use outbox::transport::Transport;
 use outbox::{Outbox, Relay, Worker, WorkerConfig};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::args::{Role, RunArgs};
+use crate::transport;
 
 pub(crate) async fn until_stopped(site: &Site, args: RunArgs) -> Result<()> {
     let documents_dir = args
@@ -31,8 +33,9 @@ pub(crate) async fn until_stopped(site: &Site, args: RunArgs) -> Result<()> {
         mail: MailConfig::from_variables(site.data_dir())?,
         outbox: site.outbox().clone(),
     };
+    let transport = transport::open(&args.transport).await?;
     let worker = if args.role.consumes() {
-        Some(worker(site, &config, &args)?)
+        Some(worker(site, &config, &args, transport.clone())?)
     } else {
         None
     };
@@ -43,7 +46,7 @@ pub(crate) async fn until_stopped(site: &Site, args: RunArgs) -> Result<()> {
     let (published, consumed) = tokio::join!(
         stopping(
             &shutdown,
-            publish(args.role, site.outbox(), shutdown.clone())
+            publish(args.role, site.outbox(), &transport, shutdown.clone())
         ),
         stopping(&shutdown, consume(worker, shutdown.clone())),
     );
@@ -56,20 +59,37 @@ pub(crate) async fn until_stopped(site: &Site, args: RunArgs) -> Result<()> {
     Ok(())
 }
 
-fn worker(site: &Site, config: &WorkersConfig, args: &RunArgs) -> Result<Worker> {
-    let mut worker = Worker::new(site.outbox().clone(), WorkerConfig::default());
+fn worker(
+    site: &Site,
+    config: &WorkersConfig,
+    args: &RunArgs,
+    transport: Transport,
+) -> Result<Worker> {
+    let own = WorkerConfig {
+        transport,
+        ..WorkerConfig::default()
+    };
+    let mut worker = Worker::new(site.outbox().clone(), own);
     billing_workers::add_all(&mut worker, config, args.consumers.as_deref())?;
     Ok(worker)
 }
 
-async fn publish(role: Role, outbox: &Outbox, shutdown: CancellationToken) -> Result<()> {
+async fn publish(
+    role: Role,
+    outbox: &Outbox,
+    transport: &Transport,
+    shutdown: CancellationToken,
+) -> Result<()> {
     if !role.publishes() {
         return Ok(());
     }
-    Relay::new(outbox.clone())
-        .run(shutdown)
-        .await
-        .context("the relay stopped")
+    let filled = async {
+        transport::publish(transport, outbox, &shutdown).await;
+        Ok(())
+    };
+    let cut = Relay::new(outbox.clone()).run(shutdown.clone());
+    tokio::try_join!(cut, filled).context("the relay stopped")?;
+    Ok(())
 }
 
 async fn consume(worker: Option<Worker>, shutdown: CancellationToken) -> Result<()> {

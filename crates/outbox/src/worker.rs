@@ -22,7 +22,7 @@ use crate::event::{Event, Lane};
 use crate::member::{self, Claimant};
 use crate::position;
 use crate::supervise::supervised;
-use crate::transport::postgres::Reader;
+use crate::transport::{Reader, Transport};
 use crate::wake::{Ear, Listener};
 
 pub(crate) use self::pulse::Pulse;
@@ -52,6 +52,8 @@ pub struct WorkerConfig {
     pub poll: Duration,
     /// How many seconds a claim on a shard or a delivery holds beyond its calls' timeout.
     pub lease_s: i32,
+    /// From where the log is read.
+    pub transport: Transport,
 }
 
 impl Default for WorkerConfig {
@@ -60,6 +62,7 @@ impl Default for WorkerConfig {
             host: Ipv4Addr::LOCALHOST.into(),
             poll: Duration::from_millis(250),
             lease_s: 10,
+            transport: Transport::Postgres,
         }
     }
 }
@@ -219,6 +222,7 @@ impl Worker {
         let (feeling, pulse) = watch::channel(Pulse::default());
         let context = Context {
             reader: Reader::new(
+                &self.config.transport,
                 self.outbox.pool().clone(),
                 topics,
                 (ear.listener(), pulse.clone()),

@@ -54,8 +54,31 @@ impl Page {
 
     /// When the tick of a point of this page, or just before it, was cut.
     pub(crate) fn cut_at(&self, point: LogPoint) -> DateTime<Utc> {
+        let known = self.known_cut(point);
+        known.expect("a page holds the ticks of its points")
+    }
+
+    /// The same; nothing for a tick without an event on a page of a stream.
+    pub(crate) fn known_cut(&self, point: LogPoint) -> Option<DateTime<Utc>> {
         let found = self.ticks.binary_search_by_key(&point.tick, |(n, _)| *n);
-        self.ticks[found.expect("a page holds the ticks of its points")].1
+        found.ok().map(|at| self.ticks[at].1)
+    }
+
+    /// A page that came another way.
+    #[cfg(feature = "nats")]
+    pub(crate) fn of(
+        after: LogPoint,
+        to: LogPoint,
+        ticks: Vec<(i64, DateTime<Utc>)>,
+        events: Vec<Event>,
+    ) -> Self {
+        Self {
+            after,
+            to,
+            ticks,
+            events,
+            is_far_back: false,
+        }
     }
 }
 

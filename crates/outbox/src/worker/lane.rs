@@ -335,13 +335,24 @@ impl<R: Runner> LaneLoop<R> {
         Ok(())
     }
 
+    /// How long to wait for news before looking all the same.
+    fn net(&self) -> Duration {
+        let context = &self.runner.subscription().context;
+        if context.reader.is_read_at_the_wake_up() {
+            LAZY
+        } else {
+            context.config.poll
+        }
+    }
+
     /// Waits for a wake-up or for a change of the pulse, which looks by itself.
     async fn idle(&mut self, shutdown: &CancellationToken, listener: &mut Listener) {
+        let net = self.net();
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = listener.woken() => {}
             _ = self.pulse.changed() => {}
-            () = pause(shutdown, LAZY) => {}
+            () = pause(shutdown, net) => {}
         }
         if self.pruned.elapsed() > PRUNE {
             self.pruned = Instant::now();

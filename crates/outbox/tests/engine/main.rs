@@ -10,6 +10,8 @@ mod external;
 mod fence;
 mod guards;
 mod host;
+#[cfg(feature = "nats")]
+mod jetstream;
 mod lanes;
 mod log;
 mod lost_ticks;

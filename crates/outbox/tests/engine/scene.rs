@@ -14,6 +14,7 @@ const SHOP: &str = include_str!("shop.sql");
 const ENGINE: &str = concat!(
     include_str!("../../migrations/0001_outbox.sql"),
     include_str!("../../migrations/0002_timer.sql"),
+    include_str!("../../migrations/0003_stream.sql"),
     include_str!("../../migrations/0010_planner.sql"),
     include_str!("../../migrations/0011_payload.sql"),
     include_str!("../../migrations/0012_open_deliveries.sql"),

@@ -42,8 +42,9 @@ impl Held {
     pub(super) fn contradicts(&self, page: &Page) -> bool {
         let inside = self.scanned < page.to && self.cursor.at < self.scanned;
         inside
-            && self
-                .cut_at
-                .is_some_and(|cut_at| cut_at != page.cut_at(self.scanned))
+            && self.cut_at.is_some_and(|cut_at| {
+                let known = page.known_cut(self.scanned);
+                known.is_some_and(|known| known != cut_at)
+            })
     }
 }
