@@ -36,7 +36,7 @@ async fn a_month_becomes_invoices_with_lines_transfers_balances_and_events() {
     );
     let balances = "select concat_ws(' ', book, currency, amount_minor) from billing.balance";
     assert_eq!(books.ask(balances).await, "receivable USD 314");
-    let facts = "select payload - 'invoice_id' - 'account_id' from outbox.event
+    let facts = "select payload::jsonb - 'invoice_id' - 'account_id' from outbox.event
         where topic = 'invoice.finalized'";
     assert_eq!(
         books.ask(facts).await.parse::<serde_json::Value>().unwrap(),

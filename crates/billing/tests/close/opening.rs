@@ -143,7 +143,7 @@ async fn contents(books: &Books) -> Vec<String> {
             trim_scale(amount), events, digest
         from billing.usage_sum join billing.account using (account_id)
         join billing.price using (price_id)",
-        "select topic, schema_version, external_id, lane, actor, reason, payload - array[
+        "select topic, schema_version, external_id, lane, actor, reason, payload::jsonb - array[
             'account_id', 'payment_method_id', 'subscription_id', 'credit_id', 'price_id']
         from outbox.event left join billing.account on account_id = key",
     ] {
