@@ -75,7 +75,7 @@ impl Relay {
     pub async fn cut(&self) -> Result<Cut, sqlx::Error> {
         let sequence = self.sequence.load(Ordering::Relaxed);
         let looked = tick::cut(self.outbox.pool(), sequence).await?;
-        self.sequence.fetch_max(looked.sequence, Ordering::Relaxed);
+        self.sequence.store(looked.sequence, Ordering::Relaxed);
         Ok(match looked.cut {
             Some(events) => {
                 self.outbox.waker().wake_workers();

@@ -227,7 +227,9 @@ pub(crate) struct Looked {
 /// if that id is below our xmin, all those events were drawn above that `sequence`. The tick's own
 /// xmax would not do: it is one past the highest transaction that had ended, and a higher one may
 /// already have drawn ids. So `sequence` has to be read before the statement begins: the look
-/// before this one read it, and an older one only lowers the floor.
+/// before this one read it, and an older one only lowers the floor. A crash of the server can set
+/// the sequence back behind what no commit made durable: then nothing that was read before counts.
+/// It is asked before this statement has a transaction id, so what is drawn later is above it.
 pub(crate) async fn cut(pool: &PgPool, sequence: i64) -> Result<Looked, sqlx::Error> {
     sqlx::query_as!(
         Looked,
@@ -270,23 +272,25 @@ pub(crate) async fn cut(pool: &PgPool, sequence: i64) -> Result<Looked, sqlx::Er
         content as materialized (
             select count(*) as events, max(id) as max_id from new
         ),
+        drawn as materialized (
+            select case when is_called then last_value else 0 end as id from outbox.event_id
+        ),
         cut as (
             insert into outbox.tick (n, snapshot, sequence, floor, events, max_id)
-            select n + 1, pg_current_snapshot(), $1, greatest(floor, (
+            select n + 1, pg_current_snapshot(), case when drawn.id < $1 then 0 else $1 end,
+                greatest(floor, (
                     select sequence from outbox.tick
                     where xid < pg_snapshot_xmin(pg_current_snapshot())
                     order by xid desc
                     limit 1
                 )), events, max_id
-            from bound, content
+            from bound, content, drawn
             where events > 0 and set_config('synchronous_commit', 'off', true) is not null
             on conflict (n) do nothing
             returning events
         )
-        select events as "events!", (select events from cut) as cut,
-            (select case when is_called then last_value else 0 end from outbox.event_id)
-                as "sequence!"
-        from content
+        select events as "events!", (select events from cut) as cut, drawn.id as "sequence!"
+        from content, drawn
         "#,
         sequence,
     )

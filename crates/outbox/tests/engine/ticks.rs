@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::log;
 use crate::proxy::Proxy;
-use crate::scene::{Scene, keys, pool};
+use crate::scene::{Scene, keys, pool, run};
 use crate::schedule::{Schedule, inversions};
 
 const SEEDS: u64 = 8;
@@ -185,4 +185,26 @@ async fn a_relay_frozen_at_its_tick_holds_nobody_up_and_cuts_it_no_second_time()
     proxy.thaw();
     assert_eq!(zombie.await.unwrap().unwrap(), Cut::Nothing);
     assert_eq!(log::ids(&scene.pool, 10).await, [event]);
+}
+
+/// What a crash of the server does to a sequence whose last ids no commit made durable.
+#[tokio::test]
+async fn a_sequence_that_a_crash_set_back_hides_no_event() {
+    let scene = Scene::new().await;
+    let relay = scene.relay();
+    scene.orders(&keys(10), Origin::of("customer")).await;
+    assert_eq!(relay.cut().await.unwrap(), Cut::Tick(10));
+    assert_eq!(relay.cut().await.unwrap(), Cut::Nothing);
+    scene.sql("select setval('outbox.event_id', 3)").await;
+
+    scene.order(keys(1)[0]).await;
+    assert_eq!(relay.cut().await.unwrap(), Cut::Tick(1));
+    let mut late = scene.connection().await;
+    run(&mut late, "begin").await;
+    log::append(&mut late, keys(1)[0]).await;
+    scene.order(keys(1)[0]).await;
+    assert_eq!(relay.cut().await.unwrap(), Cut::Tick(1));
+    run(&mut late, "commit").await;
+
+    assert_eq!(relay.cut().await.unwrap(), Cut::Tick(1));
 }
