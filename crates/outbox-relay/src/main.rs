@@ -24,8 +24,9 @@ use args::{Cli, Command};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The server's notices are of no use to the people who read this log.
-const LOG: &str = "info,sqlx::postgres::notice=off";
+/// The server's notices and the NATS client's greetings are of no use to the people who read this
+/// log.
+const LOG: &str = "info,sqlx::postgres::notice=off,async_nats=warn";
 
 fn main() -> ExitCode {
     match billing_workers::runtime() {
