@@ -188,7 +188,12 @@ async fn a_dead_letter_is_listed_and_tried_again_on_demand() {
     scene.relay("dead redrive --dry-run").run().await.exits(0);
     assert_eq!(scene.relay("dead list").run().await.exits(0).out, listed);
 
-    let redriven = scene.relay("dead redrive").run().await.exits(0).out;
+    let redriven = scene
+        .relay("dead redrive --reason mended")
+        .run()
+        .await
+        .exits(0)
+        .out;
 
     assert_eq!(redriven, "1 letter will be tried again\n");
     let closed = scene.close("").await;

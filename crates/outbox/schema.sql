@@ -2,6 +2,57 @@
 
 CREATE SCHEMA outbox;
 
+CREATE TABLE outbox.consumer (
+    consumer smallint NOT NULL,
+    name text NOT NULL,
+    topics text[] NOT NULL,
+    shards smallint NOT NULL,
+    generation smallint DEFAULT 0 NOT NULL,
+    on_dead text DEFAULT 'halt'::text NOT NULL,
+    paused_until timestamp with time zone,
+    replayable boolean DEFAULT false NOT NULL,
+    since_tick bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT consumer_on_dead_known CHECK ((on_dead = ANY (ARRAY['halt'::text, 'skip'::text]))),
+    CONSTRAINT consumer_shards_divide CHECK (((shards >= 1) AND (shards <= 64)))
+);
+
+CREATE TABLE outbox.delivery (
+    consumer smallint NOT NULL,
+    event_id uuid NOT NULL,
+    tick bigint NOT NULL,
+    id bigint NOT NULL,
+    topic text NOT NULL,
+    schema_version smallint NOT NULL,
+    key uuid NOT NULL,
+    part smallint NOT NULL,
+    lane smallint NOT NULL,
+    at timestamp with time zone NOT NULL,
+    payload json NOT NULL,
+    actor text NOT NULL,
+    reason text,
+    request_id uuid,
+    caused_by uuid,
+    batch_id uuid,
+    traceparent text,
+    state text NOT NULL,
+    attempt integer NOT NULL,
+    owner uuid,
+    deadline timestamp with time zone,
+    next_at timestamp with time zone,
+    last_error text,
+    dead_reason text,
+    parked_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT delivery_dead_has_reason CHECK (((state = 'dead'::text) = (dead_reason IS NOT NULL))),
+    CONSTRAINT delivery_deadline_iff_running CHECK (((state = 'running'::text) = (deadline IS NOT NULL))),
+    CONSTRAINT delivery_next_iff_retry CHECK (((state = 'retry'::text) = (next_at IS NOT NULL))),
+    CONSTRAINT delivery_owner_iff_running CHECK (((state = 'running'::text) = (owner IS NOT NULL))),
+    CONSTRAINT delivery_state_known CHECK ((state = ANY (ARRAY['retry'::text, 'running'::text, 'dead'::text])))
+);
+
+CREATE FUNCTION outbox.is_chosen(letter outbox.delivery, choice jsonb) RETURNS boolean
+    LANGUAGE sql STABLE
+    RETURN (((NOT (choice ? 'consumer'::text)) OR ((letter).consumer IN (SELECT consumer.consumer FROM outbox.consumer WHERE (consumer.name = (is_chosen.choice ->> 'consumer'::text))))) AND ((NOT (choice ? 'events'::text)) OR ((choice -> 'events'::text) ? ((letter).event_id)::text)) AND ((NOT (choice ? 'topic'::text)) OR ((letter).topic = (choice ->> 'topic'::text))) AND ((NOT (choice ? 'key'::text)) OR ((letter).key = ((choice ->> 'key'::text))::uuid)) AND ((NOT (choice ? 'error'::text)) OR (strpos(lower((letter).dead_reason), lower((choice ->> 'error'::text))) > 0)) AND ((NOT (choice ? 'since'::text)) OR ((letter).parked_at >= ((choice ->> 'since'::text))::timestamp with time zone)) AND ((NOT (choice ? 'until'::text)) OR ((letter).parked_at < ((choice ->> 'until'::text))::timestamp with time zone)));
+
 CREATE FUNCTION outbox.is_first_change(relation oid, event_column text) RETURNS boolean
     LANGUAGE sql
     RETURN CASE WHEN (current_setting(concat('outbox.changed_', relation, '_', event_column), true) = (pg_current_xact_id())::text) THEN false ELSE (set_config(concat('outbox.changed_', relation, '_', event_column), (pg_current_xact_id())::text, true) IS NOT NULL) END;
@@ -36,16 +87,13 @@ begin
     return null;
 end $_$;
 
-CREATE TABLE outbox.consumer (
-    consumer smallint NOT NULL,
-    name text NOT NULL,
-    topics text[] NOT NULL,
-    shards smallint NOT NULL,
-    generation smallint DEFAULT 0 NOT NULL,
-    on_dead text DEFAULT 'halt'::text NOT NULL,
-    paused_until timestamp with time zone,
-    CONSTRAINT consumer_on_dead_known CHECK ((on_dead = ANY (ARRAY['halt'::text, 'skip'::text]))),
-    CONSTRAINT consumer_shards_divide CHECK (((shards >= 1) AND (shards <= 64)))
+CREATE TABLE outbox.cancelled (
+    event_id uuid NOT NULL,
+    actor text NOT NULL,
+    reason text NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT cancelled_actor_named CHECK ((btrim(actor) <> ''::text)),
+    CONSTRAINT cancelled_reason_given CHECK ((btrim(reason) <> ''::text))
 );
 
 ALTER TABLE outbox.consumer ALTER COLUMN consumer ADD GENERATED ALWAYS AS IDENTITY (
@@ -55,39 +103,6 @@ ALTER TABLE outbox.consumer ALTER COLUMN consumer ADD GENERATED ALWAYS AS IDENTI
     NO MINVALUE
     NO MAXVALUE
     CACHE 1
-);
-
-CREATE TABLE outbox.delivery (
-    consumer smallint NOT NULL,
-    event_id uuid NOT NULL,
-    tick bigint NOT NULL,
-    id bigint NOT NULL,
-    topic text NOT NULL,
-    schema_version smallint NOT NULL,
-    key uuid NOT NULL,
-    part smallint NOT NULL,
-    lane smallint NOT NULL,
-    at timestamp with time zone NOT NULL,
-    payload json NOT NULL,
-    actor text NOT NULL,
-    reason text,
-    request_id uuid,
-    caused_by uuid,
-    batch_id uuid,
-    traceparent text,
-    state text NOT NULL,
-    attempt integer NOT NULL,
-    owner uuid,
-    deadline timestamp with time zone,
-    next_at timestamp with time zone,
-    last_error text,
-    dead_reason text,
-    parked_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    CONSTRAINT delivery_dead_has_reason CHECK (((state = 'dead'::text) = (dead_reason IS NOT NULL))),
-    CONSTRAINT delivery_deadline_iff_running CHECK (((state = 'running'::text) = (deadline IS NOT NULL))),
-    CONSTRAINT delivery_next_iff_retry CHECK (((state = 'retry'::text) = (next_at IS NOT NULL))),
-    CONSTRAINT delivery_owner_iff_running CHECK (((state = 'running'::text) = (owner IS NOT NULL))),
-    CONSTRAINT delivery_state_known CHECK ((state = ANY (ARRAY['retry'::text, 'running'::text, 'dead'::text])))
 );
 
 CREATE SEQUENCE outbox.event_id
@@ -176,7 +191,8 @@ CREATE TABLE outbox.member (
     member uuid NOT NULL,
     consumer smallint NOT NULL,
     address text NOT NULL,
-    heartbeat timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+    heartbeat timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    closed_until timestamp with time zone
 );
 
 CREATE TABLE outbox.obsolete (
@@ -185,6 +201,29 @@ CREATE TABLE outbox.obsolete (
     key uuid NOT NULL,
     reason text NOT NULL,
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+CREATE TABLE outbox.operation (
+    operation bigint NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    verb text NOT NULL,
+    consumer smallint,
+    actor text NOT NULL,
+    reason text NOT NULL,
+    told jsonb NOT NULL,
+    changed bigint NOT NULL,
+    CONSTRAINT operation_actor_named CHECK ((btrim(actor) <> ''::text)),
+    CONSTRAINT operation_reason_given CHECK ((btrim(reason) <> ''::text)),
+    CONSTRAINT operation_verb_known CHECK ((verb = ANY (ARRAY['pause'::text, 'resume'::text, 'redrive'::text, 'discard'::text, 'replay'::text, 'cancel'::text])))
+);
+
+ALTER TABLE outbox.operation ALTER COLUMN operation ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME outbox.operation_operation_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
 );
 
 CREATE TABLE outbox."position" (
@@ -248,6 +287,9 @@ ALTER TABLE ONLY outbox.event ATTACH PARTITION outbox.event_0 FOR VALUES FROM (M
 
 ALTER TABLE ONLY outbox.event ATTACH PARTITION outbox.event_default DEFAULT;
 
+ALTER TABLE ONLY outbox.cancelled
+    ADD CONSTRAINT cancelled_pkey PRIMARY KEY (event_id);
+
 ALTER TABLE ONLY outbox.consumer
     ADD CONSTRAINT consumer_name_key UNIQUE (name);
 
@@ -262,6 +304,9 @@ ALTER TABLE ONLY outbox.member
 
 ALTER TABLE ONLY outbox.obsolete
     ADD CONSTRAINT obsolete_pkey PRIMARY KEY (consumer, event_id);
+
+ALTER TABLE ONLY outbox.operation
+    ADD CONSTRAINT operation_pkey PRIMARY KEY (operation);
 
 ALTER TABLE ONLY outbox."position"
     ADD CONSTRAINT position_pkey PRIMARY KEY (consumer, generation, lane, shard, n);
@@ -320,6 +365,9 @@ ALTER TABLE ONLY outbox.delivery
 
 ALTER TABLE ONLY outbox.obsolete
     ADD CONSTRAINT obsolete_consumer_fkey FOREIGN KEY (consumer) REFERENCES outbox.consumer(consumer);
+
+ALTER TABLE ONLY outbox.operation
+    ADD CONSTRAINT operation_consumer_fkey FOREIGN KEY (consumer) REFERENCES outbox.consumer(consumer);
 
 ALTER TABLE ONLY outbox."position"
     ADD CONSTRAINT position_consumer_fkey FOREIGN KEY (consumer) REFERENCES outbox.consumer(consumer);

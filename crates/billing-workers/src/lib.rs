@@ -108,6 +108,8 @@ fn documents() -> ConsumerSpec {
     ConsumerSpec {
         concurrency: FILE_CALLS,
         call_timeout: FILE_TIMEOUT,
+        // A file that is written again is the same file.
+        replayable: true,
         ..spec
     }
 }

@@ -1,7 +1,8 @@
--- E5: each consumer went past each event of its topics once, up to where it stands
+-- E5: each consumer went past each event of its topics once, from where its generation began up to
+-- where it stands
 with shard as (
     select distinct on (consumer, lane, shard)
-        consumer, name, topics, shards, lane, shard, tick, id, passed
+        consumer, name, topics, shards, since_tick, lane, shard, tick, id, passed
     from outbox.position
     join outbox.consumer using (consumer, generation)
     order by consumer, lane, shard, n desc
@@ -9,14 +10,18 @@ with shard as (
 place as (
     select consumer, name, topics, shards, lane, shard, tick, id, passed,
         here.snapshot as here, pg_snapshot_xmin(here.snapshot) as here_xmin,
-        before.snapshot as before, pg_snapshot_xmin(before.snapshot) as before_xmin
+        before.snapshot as before, pg_snapshot_xmin(before.snapshot) as before_xmin,
+        -- Only of a replay.
+        since.snapshot as since, pg_snapshot_xmin(since.snapshot) as since_xmin
     from shard
     left join outbox.tick as here on here.n = shard.tick
     left join outbox.tick as before on before.n = shard.tick - 1
+    left join outbox.tick as since on since.n = since_tick and since.n > 0
 ),
 -- A row for each topic and part that a place reads: an event finds its own by equality.
 reading as materialized (
-    select consumer, place.lane, shard, id, here, here_xmin, before, before_xmin, topic, part
+    select consumer, place.lane, shard, id, here, here_xmin, before, before_xmin,
+        since, since_xmin, topic, part
     from place, unnest(topics) as topic, generate_series(shard, 63, shards) as part
 ),
 counted as (
@@ -28,6 +33,10 @@ counted as (
             event.id <= reading.id
             or xid < before_xmin
             or pg_visible_in_snapshot(xid, before)
+        )
+        and (
+            since is null
+            or (xid >= since_xmin and not pg_visible_in_snapshot(xid, since))
         )
     group by consumer, reading.lane, shard
 )

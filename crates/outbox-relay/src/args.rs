@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use billing_workers::site::SiteConfig;
 use clap::builder::PossibleValuesParser;
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use uuid::Uuid;
+use clap::{Args, Parser, ValueEnum};
+
+use crate::command::Command;
 
 /// Publishes committed events and runs the consumers, until it is told to stop.
 #[derive(Debug, Parser)]
@@ -132,37 +133,6 @@ impl Role {
     }
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    /// Events that a consumer gave up on
-    #[command(subcommand)]
-    Dead(DeadCommand),
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum DeadCommand {
-    /// List them, oldest first
-    List(Which),
-    /// Give them a new set of attempts
-    Redrive {
-        #[command(flatten)]
-        which: Which,
-        /// Only say which ones it would be
-        #[arg(long)]
-        dry_run: bool,
-    },
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Which {
-    /// Of this consumer [default: of all]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) consumer: Option<String>,
-    /// These events [default: all]
-    #[arg(long = "event", num_args = 1.., value_name = "ID")]
-    pub(crate) events: Vec<Uuid>,
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -204,20 +174,5 @@ mod tests {
         let error = parse("outbox-relay --transport nats").unwrap_err();
         assert!(error.to_string().contains("--nats-url"), "{error}");
         parse("outbox-relay --transport nats --nats-url nats://localhost").unwrap();
-    }
-
-    #[test]
-    fn dead_letters_are_chosen_by_consumer_and_id() {
-        let id = Uuid::nil();
-        let line = format!("outbox-relay dead redrive --consumer documents --event {id} --dry-run");
-
-        let Some(Command::Dead(DeadCommand::Redrive { which, dry_run })) =
-            parse(&line).unwrap().command
-        else {
-            panic!("another command");
-        };
-
-        assert_eq!(which.consumer.as_deref(), Some("documents"));
-        assert_eq!((which.events, dry_run), (vec![id], true));
     }
 }

@@ -1,83 +1,136 @@
-//! Dead letters: look at them, and give them another chance once the cause is gone.
+//! Dead letters: look at them, give them another chance once the cause is gone, or give them up.
 
 use std::io::{self, Write as _};
 
-use anyhow::Result;
-use billing_workers::site::Site;
-use outbox::delivery::{self, DeadLetter, Redrive};
+use anyhow::{Result, bail};
+use chrono::{DateTime, Utc};
+use outbox::Event;
+use outbox::delivery::dead::{self, Choice, DeadLetter};
+use sqlx::PgPool;
+use uuid::Uuid;
 
-use crate::args::{DeadCommand, Which};
+use crate::command::DeadCommand;
 
-pub(crate) async fn run(site: &Site, command: DeadCommand) -> Result<()> {
+pub(crate) async fn run(pool: &PgPool, command: DeadCommand) -> Result<()> {
     match command {
-        DeadCommand::List(which) => {
-            let letters = chosen(site, &which).await?;
-            show(&letters, "dead")
-        }
-        DeadCommand::Redrive {
-            which,
-            dry_run: true,
-        } => {
-            let letters = chosen(site, &which).await?;
-            show(&letters, "to be tried again, were this no dry run")
-        }
-        DeadCommand::Redrive {
-            which,
-            dry_run: false,
-        } => {
-            let which = Redrive {
-                consumer: which.consumer,
-                events: which.events,
+        DeadCommand::List { which, limit } => list(pool, &which.into(), limit.into(), "dead").await,
+        DeadCommand::Show { event } => show(pool, event).await,
+        DeadCommand::Redrive { which, doing, rate } => {
+            let choice = Choice::from(which);
+            let Some(by) = doing.by() else {
+                let what = "to be tried again, were this no dry run";
+                return list(pool, &choice, 100, what).await;
             };
-            let redriven = delivery::redrive(site.pool(), &which).await?;
-            Ok(writeln!(
-                io::stdout(),
-                "{} will be tried again",
-                letters_of(redriven)
-            )?)
+            let redriven = dead::redrive(pool, &choice, rate, &by).await?;
+            say(&format!("{} will be tried again", letters_of(redriven)))
+        }
+        DeadCommand::Discard { which, doing } => {
+            let choice = Choice::from(which);
+            let Some(by) = doing.by() else {
+                let what = "to be discarded, were this no dry run";
+                return list(pool, &choice, 100, what).await;
+            };
+            let discarded = dead::discard(pool, &choice, &by).await?;
+            say(&format!("{} discarded", letters_of(discarded)))
         }
     }
 }
 
-async fn chosen(site: &Site, which: &Which) -> Result<Vec<DeadLetter>> {
-    let mut letters = delivery::dead_letters(site.pool(), i64::MAX).await?;
-    letters.retain(|letter| is_chosen(letter, which));
-    Ok(letters)
-}
-
-/// As `delivery::redrive` chooses.
-fn is_chosen(letter: &DeadLetter, which: &Which) -> bool {
-    which
-        .consumer
-        .as_ref()
-        .is_none_or(|consumer| *consumer == letter.consumer)
-        && (which.events.is_empty() || which.events.contains(&letter.event_id))
-}
-
-fn show(letters: &[DeadLetter], state: &str) -> Result<()> {
+async fn list(pool: &PgPool, choice: &Choice, limit: i64, state: &str) -> Result<()> {
+    let letters = dead::list(pool, choice, limit).await?;
+    let count = dead::count(pool, choice).await?;
     let mut out = io::stdout().lock();
-    for letter in letters {
-        let DeadLetter {
-            consumer,
-            event_id,
-            topic,
-            key,
-            attempt,
-            reason,
-            parked_at,
-        } = letter;
-        let since = parked_at.format("%Y-%m-%d %H:%M:%S %Z");
-        writeln!(out, "{event_id}  {topic} for {consumer}, key {key}")?;
-        writeln!(out, "    in trouble since {since}, attempts: {attempt}")?;
+    for letter in &letters {
+        let DeadLetter { event, reason, .. } = letter;
+        let (topic, key) = (&event.topic, event.key);
+        writeln!(
+            out,
+            "{}  {topic} for {}, key {key}",
+            event.event_id, letter.consumer
+        )?;
+        writeln!(out, "    {}", in_trouble(letter))?;
         writeln!(out, "    {reason}")?;
     }
-    writeln!(out, "{} {state}", letters_of(letters.len() as u64))?;
+    let shown = letters.len();
+    if i64::try_from(shown).is_ok_and(|shown| shown < count) {
+        writeln!(
+            out,
+            "{} {state}, of which {shown} are shown",
+            letters_of(count)
+        )?;
+    } else {
+        writeln!(out, "{} {state}", letters_of(count))?;
+    }
     Ok(())
 }
 
-fn letters_of(count: u64) -> String {
+async fn show(pool: &PgPool, event_id: Uuid) -> Result<()> {
+    let choice = Choice {
+        events: vec![event_id],
+        ..Choice::default()
+    };
+    let letters = dead::list(pool, &choice, 1_000).await?;
+    let Some(first) = letters.first() else {
+        bail!("no consumer has a dead letter of event {event_id}");
+    };
+    let mut out = io::stdout().lock();
+    for (name, value) in facts(&first.event) {
+        writeln!(out, "{name:<12}{value}")?;
+    }
+    let payload = serde_json::to_string_pretty(&first.event.payload.to_value())?;
+    writeln!(out, "{payload}")?;
+    for letter in &letters {
+        writeln!(out, "{}: {}", letter.consumer, in_trouble(letter))?;
+        writeln!(out, "    {}", letter.reason)?;
+    }
+    Ok(())
+}
+
+fn facts(event: &Event) -> Vec<(&'static str, String)> {
+    let mut facts = vec![
+        ("event", event.event_id.to_string()),
+        (
+            "topic",
+            format!("{} v{}", event.topic, event.schema_version),
+        ),
+        ("key", event.key.to_string()),
+        ("appended", instant(event.at)),
+        (
+            "at",
+            format!("tick {}, id {}", event.point.tick, event.point.id),
+        ),
+        ("actor", event.actor.clone()),
+    ];
+    let optional = [
+        ("reason", event.reason.clone()),
+        ("caused by", event.caused_by.map(|id| id.to_string())),
+        ("request", event.request_id.map(|id| id.to_string())),
+        ("trace", event.traceparent.clone()),
+    ];
+    facts.extend(
+        optional
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    facts
+}
+
+fn in_trouble(letter: &DeadLetter) -> String {
+    let since = instant(letter.parked_at);
+    format!("in trouble since {since}, attempts: {}", letter.attempt)
+}
+
+fn instant(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%S %Z").to_string()
+}
+
+fn letters_of(count: i64) -> String {
     match count {
         1 => "1 letter".to_owned(),
         _ => format!("{count} letters"),
     }
+}
+
+fn say(line: &str) -> Result<()> {
+    Ok(writeln!(io::stdout(), "{line}")?)
 }

@@ -1,10 +1,14 @@
-//! The relay and the workers in one binary, roles by flag; and what to do about dead letters.
+//! The relay and the workers in one binary, roles by flag; and what their operators ask and order.
 //!
 //! Exit code 0: stopped as asked. 1: it failed, and says why. 2: it was called wrongly.
 
 mod args;
+mod command;
+mod consumers;
 mod dead;
 mod run;
+mod status;
+mod tail;
 mod transport;
 
 use std::io::IsTerminal as _;
@@ -15,9 +19,11 @@ use billing_workers::MailError;
 use billing_workers::gateways::GatewayError;
 use billing_workers::site::{self, Site, SiteError};
 use clap::Parser as _;
+use outbox::operation::OperationError;
 use tracing_subscriber::EnvFilter;
 
-use args::{Cli, Command};
+use args::Cli;
+use command::Command;
 
 /// Events, their JSON and their mails are many small pieces: with the system's allocator a third
 /// of the workers' time went there.
@@ -53,19 +59,41 @@ async fn start() -> ExitCode {
             eprintln!("error: {}", site::told(error.as_ref()));
             let is_bad_input = error.downcast_ref().is_some_and(SiteError::is_bad_input)
                 || error.downcast_ref().is_some_and(GatewayError::is_bad_input)
-                || error.is::<MailError>();
+                || error.is::<MailError>()
+                || error.downcast_ref().is_some_and(is_wrong_order);
             ExitCode::from(if is_bad_input { 2 } else { 1 })
         }
     }
+}
+
+/// Whether an order cannot be obeyed as it was given, as opposed to trouble on the way.
+fn is_wrong_order(error: &OperationError) -> bool {
+    !matches!(
+        error,
+        OperationError::Database(_) | OperationError::Busy { .. }
+    )
 }
 
 async fn run(cli: Cli) -> Result<()> {
     let site = Site::open(cli.site.config()).await?;
     let outcome = match cli.command {
         None => run::until_stopped(&site, cli.run).await,
-        Some(Command::Dead(command)) => dead::run(&site, command).await,
+        Some(command) => obey(&site, command).await,
     };
     let closed = site.close().await;
     outcome?;
     Ok(closed?)
+}
+
+async fn obey(site: &Site, command: Command) -> Result<()> {
+    let pool = site.pool();
+    match command {
+        Command::Status { json } => status::show(pool, json).await,
+        Command::Consumers { json } => consumers::show(pool, json).await,
+        Command::Pause(pause) => consumers::pause(pool, pause).await,
+        Command::Resume { name, by } => consumers::resume(pool, &name, by).await,
+        Command::Replay(replay) => consumers::replay(pool, replay).await,
+        Command::Dead(command) => dead::run(pool, command).await,
+        Command::Tail(tail) => tail::follow(pool, tail).await,
+    }
 }

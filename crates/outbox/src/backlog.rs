@@ -4,7 +4,7 @@
 use sqlx::PgPool;
 
 use crate::event::{Lane, LogPoint};
-use crate::tick::{self, Diff, Snapshot};
+use crate::tick::{self, Content, Diff, Snapshot};
 use crate::transport::postgres;
 
 /// How many events are looked through at once.
@@ -140,10 +140,15 @@ pub struct Backlog {
 /// # Errors
 /// The database's.
 pub async fn pending(pool: &PgPool) -> Result<i64, sqlx::Error> {
+    unpublished(pool).await.map(|content| content.events)
+}
+
+/// The committed events that are in no tick yet.
+pub(crate) async fn unpublished(pool: &PgPool) -> Result<Content, sqlx::Error> {
     let mut conn = pool.acquire().await?;
     let (newest, current, _) = tick::newest(&mut conn).await?;
     let diff = Diff::between(&newest.snapshot, &current);
-    Ok(tick::content(&mut conn, &diff, newest.floor).await?.events)
+    tick::content(&mut conn, &diff, newest.floor).await
 }
 
 /// What the consumer `name` has still to do; nothing for one that is not registered.

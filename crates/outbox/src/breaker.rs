@@ -1,6 +1,7 @@
 //! A breaker: when the other side is down, its consumer waits instead of parking event after event.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::backoff::Backoff;
@@ -53,6 +54,17 @@ impl State {
     fn open_for(&self) -> Option<Duration> {
         let until = self.until?;
         until.checked_duration_since(Instant::now())
+    }
+}
+
+/// Those of a process, by consumer: what its heartbeat tells of them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Breakers(Arc<Mutex<HashMap<i16, Arc<Breaker>>>>);
+
+impl Breakers {
+    pub(crate) fn of(&self, consumer: i16) -> Arc<Breaker> {
+        let mut breakers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(breakers.entry(consumer).or_default())
     }
 }
 

@@ -21,3 +21,8 @@ pub fn now() -> DateTime<Utc> {
 pub async fn pause(time: std::time::Duration) {
     tokio::time::sleep(time).await;
 }
+
+/// A time for the database's arithmetic, in microseconds.
+pub(crate) fn micros(time: std::time::Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
+}

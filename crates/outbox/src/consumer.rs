@@ -41,6 +41,8 @@ pub struct ConsumerSpec {
     pub patience: Duration,
     /// A call that takes longer than this is given up: its attempt failed.
     pub call_timeout: Duration,
+    /// Whether its handler may see an event twice, as in a replay ([`crate::operation::replay`]).
+    pub replayable: bool,
 }
 
 impl ConsumerSpec {
@@ -56,6 +58,7 @@ impl ConsumerSpec {
             concurrency: 16,
             patience: Duration::from_secs(5),
             call_timeout: Duration::from_secs(60),
+            replayable: false,
         }
     }
 }
@@ -198,7 +201,7 @@ pub trait External: Send + Sync + 'static {
 }
 
 /// A consumer as the database knows it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Registered {
     pub(crate) id: i16,
     pub(crate) generation: i16,
@@ -225,10 +228,11 @@ pub(crate) async fn registered(
     let row = sqlx::query!(
         "
         -- consumer: register
-        insert into outbox.consumer (name, topics, shards, on_dead)
-        values ($1, $2, $3, $4)
-        on conflict (name)
-        do update set topics = excluded.topics, on_dead = excluded.on_dead
+        insert into outbox.consumer (name, topics, shards, on_dead, replayable)
+        values ($1, $2, $3, $4, $5)
+        on conflict (name) do update
+        set topics = excluded.topics, on_dead = excluded.on_dead,
+            replayable = excluded.replayable
         returning consumer, generation, shards
         ",
         spec.name,
@@ -238,6 +242,7 @@ pub(crate) async fn registered(
             OnDead::Halt => "halt",
             OnDead::Skip => "skip",
         },
+        spec.replayable,
     )
     .fetch_one(&mut *tx)
     .await?;

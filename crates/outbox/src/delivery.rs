@@ -8,14 +8,15 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
+use sqlx::PgConnection;
 use sqlx::types::Json;
-use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::consumer::Obsolete;
 use crate::event::{Event, Lane, LogPoint, Payload, Recorded};
 
 pub(crate) mod claim;
+pub mod dead;
 
 /// How a parked event stands.
 #[derive(Debug, Clone)]
@@ -139,27 +140,56 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// Which of the keys have an open row, so that their later events must wait behind it.
-pub(crate) async fn blocked_keys(
+/// What keeps events from being handled now.
+#[derive(Debug, Default)]
+pub(crate) struct Barred {
+    /// Keys with an open row: their later events must wait behind it.
+    pub(crate) keys: Vec<Uuid>,
+    /// Events that were cancelled, and why.
+    pub(crate) cancelled: Vec<Obsolete>,
+}
+
+/// Asks what keeps any of the events from being handled.
+pub(crate) async fn barred(
     tx: &mut PgConnection,
     consumer: i16,
-    keys: &[Uuid],
-) -> Result<Vec<Uuid>, sqlx::Error> {
-    sqlx::query_scalar!(
-        "
-        -- delivery: blocked keys
-        select distinct delivery.key
+    events: &[Event],
+) -> Result<Barred, sqlx::Error> {
+    let (keys, ids): (Vec<Uuid>, Vec<Uuid>) = events
+        .iter()
+        .map(|event| (event.key, event.event_id))
+        .unzip();
+    let rows = sqlx::query!(
+        r#"
+        -- delivery: what bars events
+        select distinct delivery.key as "of!", null::text as cancelled
         from outbox.delivery
         join outbox.consumer using (consumer)
         where delivery.consumer = $1
             and delivery.key = any ($2)
             and (state <> 'dead' or on_dead = 'halt')
-        ",
+        union all
+        select event_id, concat('cancelled by ', actor, ': ', reason)
+        from outbox.cancelled
+        where event_id = any ($3)
+        "#,
         consumer,
-        keys,
+        &keys,
+        &ids,
     )
     .fetch_all(tx)
-    .await
+    .await?;
+    let mut barred = Barred::default();
+    for row in rows {
+        match row.cancelled {
+            None => barred.keys.push(row.of),
+            Some(reason) => barred.cancelled.push(Obsolete {
+                event_id: row.of,
+                reason,
+            }),
+        }
+    }
+    Ok(barred)
 }
 
 /// Keeps what a handler found overtaken.
@@ -189,80 +219,6 @@ pub(crate) async fn record_obsolete(
         .await?;
     }
     Ok(())
-}
-
-/// A dead letter: an event that a consumer gave up on.
-#[derive(Debug, Clone)]
-pub struct DeadLetter {
-    /// The consumer's name.
-    pub consumer: String,
-    /// The event.
-    pub event_id: Uuid,
-    /// What happened.
-    pub topic: String,
-    /// The ordering key.
-    pub key: Uuid,
-    /// How many attempts were made.
-    pub attempt: i32,
-    /// Why it is dead.
-    pub reason: String,
-    /// When it first came into trouble.
-    pub parked_at: DateTime<Utc>,
-}
-
-/// All dead letters, oldest first, at most `limit`.
-///
-/// # Errors
-/// The database's.
-pub async fn dead_letters(pool: &PgPool, limit: i64) -> Result<Vec<DeadLetter>, sqlx::Error> {
-    sqlx::query_as!(
-        DeadLetter,
-        r#"
-        -- delivery: dead letters
-        select consumer.name as consumer, event_id, topic, key, attempt,
-            dead_reason as "reason!", parked_at
-        from outbox.delivery
-        join outbox.consumer using (consumer)
-        where state = 'dead'
-        order by tick, id
-        limit $1
-        "#,
-        limit,
-    )
-    .fetch_all(pool)
-    .await
-}
-
-/// Which dead letters to try again.
-#[derive(Debug, Clone, Default)]
-pub struct Redrive {
-    /// Of this consumer; of all when absent.
-    pub consumer: Option<String>,
-    /// These events; all when empty.
-    pub events: Vec<Uuid>,
-}
-
-/// Gives dead letters a new set of attempts, and says how many.
-///
-/// # Errors
-/// The database's.
-pub async fn redrive(pool: &PgPool, which: &Redrive) -> Result<u64, sqlx::Error> {
-    let redriven = sqlx::query!(
-        "
-        -- delivery: redrive
-        update outbox.delivery
-        set state = 'retry', attempt = 0, dead_reason = null, next_at = clock_timestamp()
-        where state = 'dead'
-            and ($1::text is null
-                or consumer = (select consumer from outbox.consumer where name = $1))
-            and (cardinality($2::uuid[]) = 0 or event_id = any ($2))
-        ",
-        which.consumer,
-        &which.events,
-    )
-    .execute(pool)
-    .await?;
-    Ok(redriven.rows_affected())
 }
 
 pub(crate) struct Row {

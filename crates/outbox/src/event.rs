@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -19,7 +19,8 @@ pub const PARTS: i16 = 64;
 
 /// Which queue an event waits in. Lanes replace priorities: each has positions of its own, so bulk
 /// work of any size cannot delay an interactive event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Lane {
     /// Somebody waits for it.
     Interactive,

@@ -9,9 +9,12 @@
 //! Owns `outbox.member`.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use sqlx::PgPool;
 use uuid::Uuid;
+
+use crate::clock::micros;
 
 /// The relay's role in `outbox.member`.
 pub(crate) const RELAY: i16 = 0;
@@ -29,25 +32,50 @@ pub(crate) struct Claimant {
     pub(crate) succeeds_silent: bool,
 }
 
+/// What a member does.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Role {
+    /// The consumer it runs, or [`RELAY`].
+    pub(crate) consumer: i16,
+    /// For how long it leaves the other side of the consumer alone.
+    pub(crate) closed_for: Option<Duration>,
+}
+
+impl From<i16> for Role {
+    fn from(consumer: i16) -> Self {
+        Self {
+            consumer,
+            closed_for: None,
+        }
+    }
+}
+
 /// Tells that `member` lives, for each of its roles. A member that is silent for six seconds is
 /// taken for dead; three heartbeats fit in, so that one slow statement does not move its shards.
 pub(crate) async fn beat(
     pool: &PgPool,
     member: Uuid,
-    roles: &[i16],
+    roles: &[Role],
     address: SocketAddr,
 ) -> Result<(), sqlx::Error> {
+    let (consumers, closed): (Vec<_>, Vec<_>) = roles
+        .iter()
+        .map(|role| (role.consumer, role.closed_for.map(micros)))
+        .unzip();
     sqlx::query!(
         "
         -- member: beat
-        insert into outbox.member (member, consumer, address)
-        select $1, role, $3 from unnest($2::smallint[]) as role
-        on conflict (member, consumer)
-        do update set heartbeat = clock_timestamp(), address = excluded.address
+        insert into outbox.member (member, consumer, address, closed_until)
+        select $1, consumer, $3, clock_timestamp() + closed_us * interval '1 microsecond'
+        from unnest($2::smallint[], $4::bigint[]) as role (consumer, closed_us)
+        on conflict (member, consumer) do update
+        set heartbeat = clock_timestamp(), address = excluded.address,
+            closed_until = excluded.closed_until
         ",
         member,
-        roles,
+        &consumers,
         address.to_string(),
+        &closed as _,
     )
     .execute(pool)
     .await?;

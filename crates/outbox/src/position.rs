@@ -12,6 +12,9 @@ use uuid::Uuid;
 use crate::event::{Lane, LogPoint};
 use crate::member::Claimant;
 
+/// The number of the last row of a generation that is over: nobody can insert a higher one.
+pub(crate) const CLOSED: i64 = i64::MAX;
+
 /// A share of a consumer's keys in one lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Shard {
@@ -232,8 +235,8 @@ pub(crate) async fn release(pool: &PgPool, owner: Uuid) -> Result<u64, sqlx::Err
     Ok(released.rows_affected())
 }
 
-/// The newest rows of a consumer's shards in a lane, one look-up each: this is asked every second,
-/// and a busy shard writes thousands of rows an hour.
+/// The newest rows of a consumer's shards in a lane, one look-up each: a busy shard writes
+/// thousands of rows an hour. None of a generation that is over.
 pub(crate) async fn newest(
     pool: &PgPool,
     consumer: i16,
@@ -253,11 +256,12 @@ pub(crate) async fn newest(
             order by n desc
             limit 1
         ) as newest
-        where consumer = $1
+        where consumer = $1 and newest.n < $4
         "#,
         consumer,
         generation,
         lane.code(),
+        CLOSED,
     )
     .fetch_all(pool)
     .await?;

@@ -179,7 +179,7 @@ async fn beat(
 ) {
     let mut every = tokio::time::interval(HEARTBEAT);
     while silence.run_until_cancelled(every.tick()).await.is_some() {
-        if let Err(error) = member::beat(outbox.pool(), member, &[RELAY], address).await {
+        if let Err(error) = member::beat(outbox.pool(), member, &[RELAY.into()], address).await {
             tracing::debug!(%error, "A heartbeat of the relay was not written");
         }
     }

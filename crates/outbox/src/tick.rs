@@ -83,11 +83,12 @@ pub(crate) struct Tick {
     pub(crate) at: DateTime<Utc>,
 }
 
-/// What a diff holds: how many events, and the highest id among them.
+/// What a diff holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Content {
     pub(crate) events: i64,
-    pub(crate) max_id: i64,
+    /// When the first of them was appended.
+    pub(crate) oldest: Option<DateTime<Utc>>,
 }
 
 fn unreadable(text: &str) -> sqlx::Error {
@@ -174,20 +175,20 @@ pub(crate) async fn content(
     let row = sqlx::query!(
         r#"
         -- tick: content of a diff
-        select count(*) as "events!", coalesce(max(id), 0) as "max_id!"
+        select count(*) as "events!", min(at) as oldest
         from (
-            select id from outbox.event
+            select at from outbox.event
             where lane = 0 and id > $5 and xid >= $1::text::xid8 and xid < $2::text::xid8
                 and xid <> all ($3::text[]::xid8[])
             union all
-            select id from outbox.event
+            select at from outbox.event
             where lane = 1 and id > $5 and xid >= $1::text::xid8 and xid < $2::text::xid8
                 and xid <> all ($3::text[]::xid8[])
             union all
-            select id from outbox.event
+            select at from outbox.event
             where lane = 0 and id > $5 and xid = any ($4::text[]::xid8[])
             union all
-            select id from outbox.event
+            select at from outbox.event
             where lane = 1 and id > $5 and xid = any ($4::text[]::xid8[])
         ) as new
         "#,
@@ -201,7 +202,7 @@ pub(crate) async fn content(
     .await?;
     Ok(Content {
         events: row.events,
-        max_id: row.max_id,
+        oldest: row.oldest,
     })
 }
 

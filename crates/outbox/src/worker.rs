@@ -5,7 +5,7 @@
 //! plus waiting, and is started again should it panic.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,10 +16,11 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use uuid::Uuid;
 
 use crate::append::{Origin, Outbox};
+use crate::breaker::Breakers;
 use crate::consumer::{self, ConsumerSpec, Dedupe, External, Registered, Transactional};
 use crate::delivery::claim;
 use crate::event::{Event, Lane};
-use crate::member::{self, Claimant};
+use crate::member::{self, Claimant, Role};
 use crate::position;
 use crate::supervise::supervised;
 use crate::transport::{Reader, Transport};
@@ -78,6 +79,7 @@ pub(crate) struct Context {
     pub(crate) member: Uuid,
     /// Calls that outlasted their batch.
     pub(crate) alone: TaskTracker,
+    pub(crate) breakers: Breakers,
 }
 
 /// A consumer in this process.
@@ -232,6 +234,7 @@ impl Worker {
             config: self.config,
             member: crate::ids::new(),
             alone: TaskTracker::new(),
+            breakers: Breakers::default(),
         };
         let mut roles = Vec::new();
         let mut starts = Vec::new();
@@ -240,7 +243,7 @@ impl Worker {
             roles.push(registered.id);
             starts.push((registered, start));
         }
-        member::beat(context.outbox.pool(), context.member, &roles, ear.address()).await?;
+        say(&context, &roles, ear.address()).await?;
         let silence = CancellationToken::new();
         let beats = beat(context.clone(), roles, ear.address(), silence.clone());
         let beating = AbortOnDropHandle::new(tokio::spawn(beats));
@@ -302,17 +305,23 @@ pub(crate) async fn idle(shutdown: &CancellationToken, listener: &mut Listener, 
     }
 }
 
-async fn beat(
-    context: Context,
-    roles: Vec<i16>,
-    address: std::net::SocketAddr,
-    silence: CancellationToken,
-) {
+async fn beat(context: Context, roles: Vec<i16>, address: SocketAddr, silence: CancellationToken) {
     let mut every = tokio::time::interval(HEARTBEAT);
     while silence.run_until_cancelled(every.tick()).await.is_some() {
-        let pool = context.outbox.pool();
-        if let Err(error) = member::beat(pool, context.member, &roles, address).await {
+        if let Err(error) = say(&context, &roles, address).await {
             tracing::debug!(%error, "A heartbeat of the worker was not written");
         }
     }
+}
+
+/// Says that we live, and which of our consumers cannot work now.
+async fn say(context: &Context, roles: &[i16], address: SocketAddr) -> Result<(), sqlx::Error> {
+    let roles: Vec<Role> = roles
+        .iter()
+        .map(|consumer| Role {
+            consumer: *consumer,
+            closed_for: context.breakers.of(*consumer).open_for(),
+        })
+        .collect();
+    member::beat(context.outbox.pool(), context.member, &roles, address).await
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 use super::Subscription;
-use super::runner::{self, Batch, End, Runner, guarded, report, split_blocked};
+use super::runner::{self, Batch, End, Runner, guarded, pass_if_cancelled, report, split_blocked};
 use crate::append::UnitOfWork;
 use crate::breaker::Breaker;
 use crate::consumer::{Dedupe, External, Failure, Load, Obsolete};
@@ -58,9 +58,9 @@ impl<H: External> ExternalRunner<H> {
         let permits = Arc::new(Semaphore::new(subscription.spec.concurrency));
         let pace = Arc::new(Pace::new(subscription.spec.concurrency));
         Self {
+            breaker: subscription.context.breakers.of(subscription.id()),
             subscription,
             handler,
-            breaker: Arc::default(),
             permits,
             pace,
         }
@@ -188,7 +188,11 @@ impl<H: External> ExternalRunner<H> {
             .origin(claim.event.lane, Some(&claim.event));
         let outbox = &self.subscription.context.outbox;
         let mut tx = outbox.begin_worker(origin.clone()).await?;
-        let mut intents = self.load_ready(&mut tx, vec![claim.event.clone()]).await?;
+        let ready = match pass_if_cancelled(&mut tx, self.subscription.id(), &claim.event).await? {
+            true => Vec::new(),
+            false => vec![claim.event.clone()],
+        };
+        let mut intents = self.load_ready(&mut tx, ready).await?;
         let Some((_, intent)) = intents.pop() else {
             claim.done(&mut tx).await?;
             tx.commit().await.map_err(|error| error.0)?;

@@ -11,6 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::pulse::Pulse;
 use super::runner::{self, Batch, End, Runner};
+use crate::consumer::Registered;
 use crate::event::{Lane, LogPoint};
 use crate::member;
 use crate::position::{self, Cursor, Fence, Move, Shard};
@@ -36,6 +37,8 @@ const PRUNE: Duration = Duration::from_secs(600);
 pub(crate) struct LaneLoop<R> {
     runner: Arc<R>,
     lane: Lane,
+    /// In which generation, of how many shards, it reads.
+    registered: Registered,
     shards: HashMap<i16, Held>,
     /// The page in hand: shards that have more on it than a batch come back for the rest.
     page: Option<Arc<Page>>,
@@ -105,6 +108,7 @@ impl<R: Runner> LaneLoop<R> {
     fn new(runner: Arc<R>, lane: Lane) -> Self {
         let pulse = runner.subscription().context.pulse.clone();
         Self {
+            registered: runner.subscription().registered,
             runner,
             lane,
             shards: HashMap::new(),
@@ -222,7 +226,7 @@ impl<R: Runner> LaneLoop<R> {
     /// Cuts the page into a batch per shard, and passes over it where a shard has nothing in it.
     fn batches(&mut self, page: &Arc<Page>) -> Vec<Batch> {
         let subscription = self.runner.subscription();
-        let shards = subscription.registered.shards;
+        let shards = self.registered.shards;
         let mut batches = Vec::new();
         for (number, held) in &mut self.shards {
             if page.to <= held.scanned {
@@ -247,7 +251,7 @@ impl<R: Runner> LaneLoop<R> {
                 to = events[max - 1].point;
             }
             batches.push(Batch {
-                shard: shard(subscription, self.lane, *number),
+                shard: shard(self.registered, self.lane, *number),
                 cursor: held.cursor,
                 events,
                 to,
@@ -280,7 +284,7 @@ impl<R: Runner> LaneLoop<R> {
             }
             let origin = subscription.origin(self.lane, None);
             let mut tx = subscription.context.outbox.begin_worker(origin).await?;
-            let shard = shard(subscription, self.lane, *number);
+            let shard = shard(self.registered, self.lane, *number);
             let step = Move {
                 to: held.scanned,
                 cut_at,
@@ -307,8 +311,15 @@ impl<R: Runner> LaneLoop<R> {
         let (id, me) = (subscription.id(), Some(subscription.context.member));
         let pulse = self.pulse.borrow_and_update();
         let members = pulse.members_of(id);
-        let shards = 0..subscription.registered.shards;
-        let ours = shards.filter(|number| member::owner(id, *number, &members) == me);
+        let registered = pulse.registered(id).unwrap_or(self.registered);
+        if registered != self.registered {
+            // A replay began: what we knew of our shards belongs to a generation that is over.
+            self.registered = registered;
+            self.shards.clear();
+            self.share = None;
+        }
+        let ours =
+            (0..registered.shards).filter(|number| member::owner(id, *number, &members) == me);
         (ours.collect(), pulse.is_paused(id))
     }
 
@@ -316,7 +327,7 @@ impl<R: Runner> LaneLoop<R> {
     async fn take(&mut self, mine: Vec<i16>) -> Result<(), sqlx::Error> {
         let subscription = self.runner.subscription();
         let (pool, id) = (subscription.context.outbox.pool(), subscription.id());
-        let generation = subscription.registered.generation;
+        let generation = self.registered.generation;
         let newest = position::newest(pool, id, generation, self.lane).await?;
         let mut held = HashMap::new();
         for (number, cursor) in newest {
@@ -365,11 +376,10 @@ impl<R: Runner> LaneLoop<R> {
     }
 }
 
-fn shard(subscription: &super::Subscription, lane: Lane, number: i16) -> Shard {
-    let (consumer, generation) = (subscription.id(), subscription.registered.generation);
+fn shard(registered: Registered, lane: Lane, number: i16) -> Shard {
     Shard {
-        consumer,
-        generation,
+        consumer: registered.id,
+        generation: registered.generation,
         lane,
         number,
     }

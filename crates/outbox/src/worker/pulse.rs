@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::idle;
+use crate::consumer::Registered;
 use crate::supervise::pause;
 use crate::wake::Listener;
 
@@ -26,6 +27,8 @@ pub(crate) struct Pulse {
     /// Consumers with deliveries that are not dead letters.
     troubled: Vec<i16>,
     paused: Vec<i16>,
+    /// In which generation each consumer reads.
+    registered: Vec<Registered>,
     /// Live members with the consumers they work for, in the order of their ids.
     members: Vec<(i16, Uuid)>,
 }
@@ -37,6 +40,11 @@ impl Pulse {
 
     pub(crate) fn is_troubled(&self, consumer: i16) -> bool {
         self.troubled.contains(&consumer)
+    }
+
+    /// The consumer's generation and shards; nothing as long as the log was not asked.
+    pub(crate) fn registered(&self, consumer: i16) -> Option<Registered> {
+        self.registered.iter().find(|of| of.id == consumer).copied()
     }
 
     /// The live members of a consumer.
@@ -106,6 +114,9 @@ async fn feel(pool: &PgPool) -> Result<Pulse, sqlx::Error> {
                 where paused_until > clock_timestamp()
                 order by consumer
             ) as "paused!",
+            array(select consumer from outbox.consumer order by consumer) as "registered!",
+            array(select generation from outbox.consumer order by consumer) as "generations!",
+            array(select shards from outbox.consumer order by consumer) as "shards!",
             array(select consumer from alive order by consumer, member) as "consumers!",
             array(select member from alive order by consumer, member) as "members!"
         "#
@@ -116,6 +127,16 @@ async fn feel(pool: &PgPool) -> Result<Pulse, sqlx::Error> {
         newest: row.n.zip(row.at),
         troubled: row.troubled,
         paused: row.paused,
+        registered: row
+            .registered
+            .into_iter()
+            .zip(row.generations.into_iter().zip(row.shards))
+            .map(|(id, (generation, shards))| Registered {
+                id,
+                generation,
+                shards,
+            })
+            .collect(),
         members: row.consumers.into_iter().zip(row.members).collect(),
     })
 }

@@ -6,12 +6,10 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
-use sqlx::PgConnection;
-use uuid::Uuid;
-
 use super::Subscription;
-use crate::consumer::Failure;
+use crate::cancel;
+use crate::clock::micros;
+use crate::consumer::{Failure, Obsolete};
 use crate::delivery::claim::{Claim, Ending};
 use crate::delivery::{self, Parking};
 use crate::event::{Event, LogPoint};
@@ -19,6 +17,8 @@ use crate::member::Claimant;
 use crate::position::{self, Cursor, Fence, Move, Shard};
 use crate::transport::postgres::Page;
 use crate::trouble::is_transient;
+use futures::FutureExt;
+use sqlx::PgConnection;
 
 /// How often an event of a newer version asks whether the deploy has come.
 const DEPLOY: Duration = Duration::from_secs(30);
@@ -309,18 +309,39 @@ pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
     )
 }
 
-/// Splits a batch into the events to be handled and those whose key has an open delivery.
+/// Splits a batch into the events to be handled and those whose key has an open delivery. What was
+/// cancelled is in neither, and recorded.
 pub(crate) async fn split_blocked(
     tx: &mut PgConnection,
     consumer: i16,
     events: &[Event],
 ) -> Result<(Vec<Event>, Vec<Event>), sqlx::Error> {
-    let keys: Vec<Uuid> = events.iter().map(|event| event.key).collect();
-    let blocked = delivery::blocked_keys(tx, consumer, &keys).await?;
+    let barred = delivery::barred(tx, consumer, events).await?;
+    delivery::record_obsolete(tx, consumer, events, &barred.cancelled).await?;
+    let is_cancelled = |event: &Event| {
+        let mut cancelled = barred.cancelled.iter();
+        cancelled.any(|of| of.event_id == event.event_id)
+    };
     Ok(events
         .iter()
+        .filter(|event| !is_cancelled(event))
         .cloned()
-        .partition(|event| !blocked.contains(&event.key)))
+        .partition(|event| !barred.keys.contains(&event.key)))
+}
+
+/// Records a delivery's event as obsolete if it was cancelled meanwhile; false if it was not.
+pub(crate) async fn pass_if_cancelled(
+    tx: &mut PgConnection,
+    consumer: i16,
+    event: &Event,
+) -> Result<bool, sqlx::Error> {
+    let Some(reason) = cancel::reason(tx, event.event_id).await? else {
+        return Ok(false);
+    };
+    let event_id = event.event_id;
+    let events = std::slice::from_ref(event);
+    delivery::record_obsolete(tx, consumer, events, &[Obsolete { event_id, reason }]).await?;
+    Ok(true)
 }
 
 /// The error with its causes.
@@ -330,10 +351,6 @@ pub(crate) fn full_text(error: &sqlx::Error) -> String {
         _ => None,
     };
     format!("{error}{}", detail.unwrap_or_default())
-}
-
-pub(crate) fn micros(time: Duration) -> i64 {
-    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// Jitter needs no better source than the random bits of an id.

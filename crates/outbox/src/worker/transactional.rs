@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Subscription;
-use super::runner::{self, Batch, End, Runner, guarded, split_blocked};
+use super::runner::{self, Batch, End, Runner, guarded, pass_if_cancelled, split_blocked};
 use crate::append::UnitOfWork;
 use crate::consumer::{Failure, Transactional};
 use crate::delivery::claim::Claim;
@@ -63,8 +63,10 @@ impl<H: Transactional> TransactionalRunner<H> {
             .begin_worker(origin)
             .await?;
         if claim.done(&mut tx).await? {
-            self.apply(&mut tx, std::slice::from_ref(&claim.event))
-                .await?;
+            let (consumer, event) = (self.subscription.id(), &claim.event);
+            if !pass_if_cancelled(&mut tx, consumer, event).await? {
+                self.apply(&mut tx, std::slice::from_ref(event)).await?;
+            }
             tx.commit().await.map_err(|error| error.0)?;
         }
         Ok(())

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use outbox::delivery::{Redrive, redrive};
+use outbox::delivery::dead::{Choice, redrive};
 use outbox::{Backlog, Failure, Lane, Mark, Origin, Since, backlog, handled, pending};
 
 use crate::host::Host;
 use crate::log;
-use crate::scene::{Scene, impatient, keys, keys_of_one_shard};
+use crate::scene::{Scene, by, impatient, keys, keys_of_one_shard};
 use crate::shop::Notebook;
 
 async fn of(scene: &Scene, consumer: &str) -> Backlog {
@@ -136,7 +136,9 @@ async fn trouble_is_counted_as_due_waiting_or_dead() {
     scene
         .sql("update outbox.delivery set next_at = now() where state = 'retry'")
         .await;
-    redrive(&scene.pool, &Redrive::default()).await.unwrap();
+    redrive(&scene.pool, &Choice::default(), None, &by())
+        .await
+        .unwrap();
     scene.until_handled("notebook", 4).await;
     assert_eq!(of(&scene, "notebook").await, Backlog::default());
 }

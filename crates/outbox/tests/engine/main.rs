@@ -5,7 +5,9 @@
 
 mod announce;
 mod backlog;
+mod cancelled;
 mod copies;
+mod dead_letters;
 mod external;
 mod fence;
 mod guards;
@@ -16,6 +18,7 @@ mod lanes;
 mod log;
 mod lost_ticks;
 mod members;
+mod operations;
 mod parked;
 mod proxy;
 mod races;
@@ -31,3 +34,4 @@ mod transactional;
 mod unit_of_work;
 mod versions;
 mod wake;
+mod watching;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use outbox::delivery::{Redrive, redrive};
+use outbox::delivery::dead::{Choice, redrive};
 use outbox::{ConsumerSpec, Failure, OnDead, Origin};
 use uuid::Uuid;
 
 use crate::host::Host;
-use crate::scene::{Scene, impatient, keys_of_one_shard};
+use crate::scene::{Scene, by, impatient, keys_of_one_shard};
 use crate::shop::Notebook;
 
 /// Refuses the events of a key until it is told better.
@@ -59,7 +59,10 @@ async fn a_poison_event_parks_only_its_key_and_a_redrive_keeps_the_order() {
     scene.until_handled("notebook", 2).await;
     scene.until_handled("other", 5).await;
 
-    assert_eq!((dead[0].event_id, dead[0].key), (first, poisoned));
+    assert_eq!(
+        (dead[0].event.event_id, dead[0].event.key),
+        (first, poisoned)
+    );
     assert_eq!(scene.handled_by("notebook").await, passed);
     let behind = || ("retry".to_owned(), 0);
     scene
@@ -71,12 +74,13 @@ async fn a_poison_event_parks_only_its_key_and_a_redrive_keeps_the_order() {
     );
 
     better.store(true, Ordering::Relaxed);
-    let other = Redrive {
+    let other = Choice {
         consumer: Some("other".to_owned()),
-        events: Vec::new(),
+        ..Choice::default()
     };
-    assert_eq!(redrive(&scene.pool, &other).await.unwrap(), 0);
-    assert_eq!(redrive(&scene.pool, &Redrive::default()).await.unwrap(), 1);
+    let redriven = async |choice| redrive(&scene.pool, choice, None, &by()).await.unwrap();
+    assert_eq!(redriven(&other).await, 0);
+    assert_eq!(redriven(&Choice::default()).await, 1);
     scene.until_handled("notebook", 5).await;
     assert_eq!(
         scene.handled_by("notebook").await,
@@ -109,7 +113,7 @@ async fn a_consumer_that_skips_its_dead_goes_on_with_the_key() {
 
     scene.until_handled("notebook", 2).await;
     let dead = scene.until_dead(1).await;
-    assert_eq!((dead[0].event_id, dead[0].attempt), (poison, 1));
+    assert_eq!((dead[0].event.event_id, dead[0].attempt), (poison, 1));
     assert_eq!(dead[0].reason, "never");
     assert_eq!(scene.handled_by("notebook").await, events[1..]);
 }

@@ -3,7 +3,8 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-use outbox::delivery::{DeadLetter, dead_letters};
+use outbox::delivery::dead::{self, Choice, DeadLetter};
+use outbox::operation::By;
 use outbox::{Backoff, ConsumerSpec, Cut, NewEvent, Origin, Outbox, Relay};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool};
@@ -18,6 +19,7 @@ const ENGINE: &str = concat!(
     include_str!("../../migrations/0010_planner.sql"),
     include_str!("../../migrations/0011_payload.sql"),
     include_str!("../../migrations/0012_open_deliveries.sql"),
+    include_str!("../../migrations/0013_operation.sql"),
 );
 const PATIENCE: Duration = Duration::from_secs(25);
 
@@ -152,7 +154,9 @@ impl Scene {
     }
 
     async fn dead(&self) -> Vec<DeadLetter> {
-        dead_letters(&self.pool, 100).await.unwrap()
+        dead::list(&self.pool, &Choice::default(), 100)
+            .await
+            .unwrap()
     }
 
     /// All members are dead to the others, as after a long silence.
@@ -167,7 +171,7 @@ impl Scene {
             alter table outbox.everyone
                 add column who text not null default current_setting('application_name');
             create view outbox.member as
-                select member, consumer, address, heartbeat from outbox.everyone
+                select member, consumer, address, heartbeat, closed_until from outbox.everyone
                 where current_setting('application_name') in (who, 'scene')";
         sqlx::raw_sql(views).execute(&self.pool).await.unwrap();
     }
@@ -192,6 +196,27 @@ impl Scene {
             .await
             .unwrap()
     }
+}
+
+/// Somebody on duty.
+pub(crate) fn by() -> By {
+    By {
+        actor: "ann".to_owned(),
+        reason: "the cause is gone".to_owned(),
+    }
+}
+
+/// What was noted of operations: verb, actor, how much.
+pub(crate) async fn operations(scene: &Scene) -> Vec<(String, String, i64)> {
+    sqlx::query_as("select verb, actor, changed from outbox.operation order by operation")
+        .fetch_all(&scene.pool)
+        .await
+        .unwrap()
+}
+
+/// One of them, by Ann.
+pub(crate) fn noted(verb: &str, changed: i64) -> (String, String, i64) {
+    (verb.to_owned(), "ann".to_owned(), changed)
 }
 
 /// A consumer of orders that retries at once, and gives up after so many attempts.

@@ -15,7 +15,8 @@ create table shop.handled (
     event_id uuid   not null,
     key      uuid   not null,
     tick     bigint not null,
-    id       bigint not null
+    id       bigint not null,
+    at       timestamptz not null default clock_timestamp()
 );
 
 -- How often a statement was tried, whatever came of it: a sequence is not rolled back.

@@ -156,7 +156,7 @@ async fn of_a_batch_that_fails_only_the_culprit_waits() {
     let _worker = Host::worker(&scene, "worker", |w| w.transactional(spec, picky)).await;
 
     let dead = scene.until_dead(1).await;
-    assert_eq!((dead[0].event_id, dead[0].attempt), (events[5], 3));
+    assert_eq!((dead[0].event.event_id, dead[0].attempt), (events[5], 3));
     let mut others = events.clone();
     others.remove(5);
     assert_eq!(
@@ -186,7 +186,7 @@ async fn a_panic_counts_as_an_attempt_and_the_consumer_goes_on() {
     let _worker = Host::worker(&scene, "worker", |w| w.transactional(spec, picky)).await;
 
     let dead = scene.until_dead(1).await;
-    assert_eq!((dead[0].key, dead[0].attempt), (culprit, 3));
+    assert_eq!((dead[0].event.key, dead[0].attempt), (culprit, 3));
     assert!(
         dead[0].reason.contains("panicked: not this one"),
         "{}",

@@ -79,5 +79,5 @@ async fn naive_retries_make_a_dead_letter_of_an_event_of_a_newer_version() {
     let newer = order_of_version(&scene, keys_of_one_shard(1)[0], 2).await;
 
     let dead = scene.until_dead(1).await;
-    assert_eq!((dead[0].event_id, dead[0].attempt), (newer, 3));
+    assert_eq!((dead[0].event.event_id, dead[0].attempt), (newer, 3));
 }

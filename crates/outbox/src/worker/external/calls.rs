@@ -10,8 +10,9 @@ use futures::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
-use super::super::runner::{micros, panic_text};
+use super::super::runner::panic_text;
 use super::{Answers, Intents, pace};
+use crate::clock::micros;
 use crate::consumer::{Act, External, Failure};
 use crate::delivery::Parking;
 use crate::event::Event;

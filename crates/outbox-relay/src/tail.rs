@@ -1,0 +1,76 @@
+//! Following the log, as `tail -f` follows a file.
+
+use std::io::{self, ErrorKind, Write as _};
+use std::time::Duration;
+
+use anyhow::Result;
+use outbox::{Event, Tail};
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use tokio::signal;
+use tokio::time::timeout;
+
+use crate::command::Follow;
+
+/// How often the log is asked when nothing happens.
+const POLL: Duration = Duration::from_millis(100);
+
+/// Prints events until it is interrupted, or until nobody reads on.
+pub(crate) async fn follow(pool: &PgPool, follow: Follow) -> Result<()> {
+    let tail = Tail::from(pool.clone(), follow.place.start()).await?;
+    let mut tail = tail.of_topics(follow.topics).of_key(follow.key);
+    let interrupted = signal::ctrl_c();
+    tokio::pin!(interrupted);
+    loop {
+        match tail.next().await? {
+            Some(events) => match print(&events, follow.json) {
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+                printed => printed?,
+            },
+            None => {
+                if timeout(POLL, &mut interrupted).await.is_ok() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+fn print(events: &[Event], json: bool) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    for event in events {
+        match json {
+            true => writeln!(out, "{}", as_json(event))?,
+            false => writeln!(
+                out,
+                "{}  {:>10}  {:<28}  key {}  by {}  {}",
+                event.at.format("%Y-%m-%d %H:%M:%S%.3f"),
+                format!("{}/{}", event.point.tick, event.point.id),
+                event.topic,
+                event.key,
+                event.actor,
+                event.event_id,
+            )?,
+        }
+    }
+    out.flush()
+}
+
+fn as_json(event: &Event) -> Value {
+    json!({
+        "tick": event.point.tick,
+        "id": event.point.id,
+        "event_id": event.event_id,
+        "topic": event.topic,
+        "schema_version": event.schema_version,
+        "key": event.key,
+        "lane": event.lane,
+        "at": event.at,
+        "actor": event.actor,
+        "reason": event.reason,
+        "request_id": event.request_id,
+        "caused_by": event.caused_by,
+        "traceparent": event.traceparent,
+        "payload": event.payload.to_value(),
+    })
+}

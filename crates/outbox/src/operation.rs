@@ -1,0 +1,87 @@
+//! Operations: what people do to consumers and their events. Each says who and why, and is written
+//! down in the statement that does it.
+//!
+//! Owns `outbox.operation`.
+
+use sqlx::PgPool;
+
+mod pause;
+mod replay;
+
+pub use pause::{Paused, pause, resume};
+pub(crate) use replay::point_before;
+pub use replay::{Start, replay};
+
+/// Who does something, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct By {
+    /// The person or program.
+    pub actor: String,
+    /// Why; not blank.
+    pub reason: String,
+}
+
+/// Why an operation was not done. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OperationError {
+    /// No consumer has the name.
+    #[error("there is no consumer \"{name}\"; there are: {}", known.join(", "))]
+    UnknownConsumer {
+        /// The name that was given.
+        name: String,
+        /// Those of the log.
+        known: Vec<String>,
+    },
+    /// Its handler was not declared fit to see an event twice.
+    #[error(
+        "\"{name}\" must not be replayed: its program does not say that its handler may see an \
+         event twice (`replayable` in its specification)"
+    )]
+    NotReplayable {
+        /// The consumer.
+        name: String,
+    },
+    /// Calls to the outside are under way.
+    #[error(
+        "\"{name}\" has calls under way: pause it, and repeat this when they have ended (within \
+         {seconds} s)"
+    )]
+    Busy {
+        /// The consumer.
+        name: String,
+        /// When the last claim runs out, seconds from now.
+        seconds: i64,
+    },
+    /// The start lies outside of the log.
+    #[error("the log holds the ticks {first} to {last}, not {asked}")]
+    OutsideTheLog {
+        /// The first tick that is kept.
+        first: i64,
+        /// The newest.
+        last: i64,
+        /// The one that was asked for.
+        asked: i64,
+    },
+    /// The database's.
+    #[error("the database refused")]
+    Database(#[from] sqlx::Error),
+}
+
+/// The consumer's id.
+async fn known(pool: &PgPool, name: &str) -> Result<i16, OperationError> {
+    let found = sqlx::query!(
+        "
+        -- operation: consumers
+        select consumer, name from outbox.consumer order by name
+        "
+    )
+    .fetch_all(pool)
+    .await?;
+    if let Some(row) = found.iter().find(|row| row.name == name) {
+        return Ok(row.consumer);
+    }
+    Err(OperationError::UnknownConsumer {
+        name: name.to_owned(),
+        known: found.into_iter().map(|row| row.name).collect(),
+    })
+}

@@ -1,0 +1,240 @@
+//! Replaying a consumer: it reads a part of the log once more.
+//!
+//! A replay starts a new generation of positions. In one transaction the old one is closed, shard
+//! by shard, by the very row that its owner would have to write next: who is in the middle of a
+//! batch loses it, as to a rival. Beyond that row stands one with the highest number there is, so
+//! that nobody can go on in the old generation, however long he was frozen.
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use sqlx::{PgConnection, PgPool};
+
+use super::{By, OperationError, known};
+use crate::append;
+use crate::event::LogPoint;
+use crate::position::CLOSED;
+
+/// From where to read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// This tick and what comes after it.
+    Tick(i64),
+    /// What was appended at this instant or later by the database's clock; a few earlier events may
+    /// be among it, since a tick is read whole.
+    Since(DateTime<Utc>),
+}
+
+/// Makes a consumer read the log again from a place, in all processes, within a second. Deliveries
+/// in trouble and dead letters stay what they are.
+///
+/// Answers the tick after which it reads on.
+///
+/// # Errors
+/// [`OperationError`] says why not.
+pub async fn replay(
+    pool: &PgPool,
+    name: &str,
+    start: Start,
+    by: &By,
+) -> Result<i64, OperationError> {
+    let consumer = known(pool, name).await?;
+    let mut tx = append::begin(pool, "begin isolation level read committed").await?;
+    let row = sqlx::query!(
+        "
+        -- operation: the consumer, locked
+        select generation, replayable from outbox.consumer where consumer = $1
+        for no key update
+        ",
+        consumer,
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    if !row.replayable {
+        let name = name.to_owned();
+        return Err(OperationError::NotReplayable { name });
+    }
+    let after = tick_before(&mut tx, start).await?;
+    close(&mut tx, consumer, row.generation).await?;
+    if let Some(seconds) = claimed_for(&mut tx, consumer, row.generation).await? {
+        let name = name.to_owned();
+        return Err(OperationError::Busy { name, seconds });
+    }
+    open(&mut tx, consumer, after).await?;
+    note(&mut tx, consumer, after, start, by).await?;
+    tx.commit().await?;
+    Ok(after)
+}
+
+/// The point of the log just before a start; its end when there is none.
+pub(crate) async fn point_before(
+    conn: &mut PgConnection,
+    start: Option<Start>,
+) -> Result<LogPoint, OperationError> {
+    let tick = match start {
+        Some(start) => Some(tick_before(conn, start).await?),
+        None => None,
+    };
+    let row = sqlx::query!(
+        "
+        -- operation: the point after a tick
+        select n, max_id from outbox.tick
+        where n = coalesce($1, (select max(n) from outbox.tick))
+        ",
+        tick,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(LogPoint {
+        tick: row.n,
+        id: row.max_id,
+    })
+}
+
+async fn tick_before(tx: &mut PgConnection, start: Start) -> Result<i64, OperationError> {
+    let (tick, instant) = match start {
+        Start::Tick(tick) => (Some(tick), None),
+        Start::Since(instant) => (None, Some(instant)),
+    };
+    let row = sqlx::query!(
+        r#"
+        -- operation: the tick before a start
+        select min(n) as "first!", max(n) as "last!",
+            coalesce(max(n) filter (where n < $1 or at < $2), min(n)) as "before!"
+        from outbox.tick
+        "#,
+        tick,
+        instant,
+    )
+    .fetch_one(tx)
+    .await?;
+    let (first, last) = (row.first + 1, row.last);
+    match tick {
+        Some(asked) if !(first..=last + 1).contains(&asked) => {
+            Err(OperationError::OutsideTheLog { first, last, asked })
+        }
+        _ => Ok(row.before),
+    }
+}
+
+/// Closes a generation for good. The rows that follow the newest ones conflict with those that
+/// their owners would write: either an owner's batch is committed and seen here, or it is lost.
+async fn close(tx: &mut PgConnection, consumer: i16, generation: i16) -> Result<(), sqlx::Error> {
+    let mut open = 1;
+    while open > 0 {
+        open = sqlx::query_scalar!(
+            r#"
+            -- operation: close a generation
+            with newest as (
+                select distinct on (lane, shard) lane, shard, n, tick, id, passed, owner,
+                    claim_until
+                from outbox.position
+                where consumer = $1 and generation = $2
+                order by lane, shard, n desc
+            ),
+            fence as (
+                insert into outbox.position
+                    (consumer, generation, lane, shard, n, tick, id, passed, owner, claim_until)
+                select $1, $2, lane, shard, n + 1, tick, id, passed, owner, claim_until
+                from newest
+                where n < $3
+                on conflict do nothing
+                returning lane, shard, tick, id, passed
+            ),
+            closed as (
+                insert into outbox.position
+                    (consumer, generation, lane, shard, n, tick, id, passed)
+                select $1, $2, lane, shard, $3, tick, id, passed from fence
+            )
+            select count(*) filter (where n < $3) - (select count(*) from fence) as "open!"
+            from newest
+            "#,
+            consumer,
+            generation,
+            CLOSED,
+        )
+        .fetch_one(&mut *tx)
+        .await?;
+    }
+    Ok(())
+}
+
+/// For how many seconds somebody may still make calls for a shard; a claim whose owner fell silent
+/// runs to its end, because one that is only frozen calls after all.
+async fn claimed_for(
+    tx: &mut PgConnection,
+    consumer: i16,
+    generation: i16,
+) -> Result<Option<i64>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"
+        -- operation: claims of a generation
+        select max(ceil(extract(epoch from claim_until - clock_timestamp())))::bigint as seconds
+        from (
+            select distinct on (lane, shard) owner, claim_until
+            from outbox.position
+            where consumer = $1 and generation = $2 and n < $3
+            order by lane, shard, n desc
+        ) as newest
+        where owner is not null and claim_until > clock_timestamp()
+        "#,
+        consumer,
+        generation,
+        CLOSED,
+    )
+    .fetch_one(tx)
+    .await
+}
+
+/// Starts the next generation after a tick.
+async fn open(tx: &mut PgConnection, consumer: i16, after: i64) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "
+        -- operation: open a generation
+        with opened as (
+            update outbox.consumer
+            set generation = generation + 1, since_tick = $2
+            where consumer = $1
+            returning consumer, generation, shards
+        )
+        insert into outbox.position (consumer, generation, lane, shard, n, tick, id, passed)
+        select consumer, generation, lane, shard, 0, $2, max_id, 0
+        from opened
+        cross join outbox.tick
+        cross join (values (0), (1)) as lanes (lane)
+        cross join generate_series(0, shards - 1) as shard
+        where tick.n = $2
+        ",
+        consumer,
+        after,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+async fn note(
+    tx: &mut PgConnection,
+    consumer: i16,
+    after: i64,
+    start: Start,
+    by: &By,
+) -> Result<(), sqlx::Error> {
+    let told = match start {
+        Start::Tick(tick) => json!({"tick": tick, "after": after}),
+        Start::Since(instant) => json!({"since": instant, "after": after}),
+    };
+    sqlx::query!(
+        "
+        -- operation: note a replay
+        insert into outbox.operation (verb, consumer, actor, reason, told, changed)
+        values ('replay', $1, $2, $3, $4, 1)
+        ",
+        consumer,
+        by.actor,
+        by.reason,
+        told,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
