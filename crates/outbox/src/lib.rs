@@ -25,6 +25,7 @@ pub mod ids;
 mod member;
 mod migrate;
 pub mod operation;
+mod partition;
 mod position;
 mod relay;
 pub mod status;
@@ -48,6 +49,7 @@ pub use event::{Event, Lane, LogPoint, NewEvent, PARTS, Payload, Recorded, part_
 pub use guard::{GuardError, refuse_unsafe_server};
 pub use member::live_consumers;
 pub use migrate::{MIGRATOR, migrate, migrate_with};
+pub use partition::Prepared;
 pub use relay::{Cut, Relay};
 pub use tail::Tail;
 pub use wake::Waker;

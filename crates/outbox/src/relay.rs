@@ -18,9 +18,11 @@ use uuid::Uuid;
 
 use crate::append::Outbox;
 use crate::member::{self, RELAY};
+use crate::partition::{self, Prepared};
 use crate::supervise::{pause, supervised};
 use crate::tick;
 use crate::timer;
+use crate::trouble::is_lock_timeout;
 use crate::wake::{Ear, Listener};
 
 /// While events arrive, a lost wake-up costs this much.
@@ -34,6 +36,10 @@ const POLL_IDLE: Duration = Duration::from_millis(250);
 const ACTIVE_LOOKS: u32 = 100;
 /// How long after its due time a timer fires at most, as long as a relay runs.
 const TIMERS: Duration = Duration::from_millis(250);
+/// How often the partitions of the log are looked at.
+const PARTITIONS: Duration = Duration::from_secs(60);
+/// When somebody was in the way.
+const PARTITIONS_SOON: Duration = Duration::from_secs(2);
 const HEARTBEAT: Duration = Duration::from_secs(2);
 const AFTER_ERROR: Duration = Duration::from_secs(1);
 
@@ -98,6 +104,14 @@ impl Relay {
         Ok(fired)
     }
 
+    /// Makes the partitions that the log will need, and indexes those that are closed.
+    ///
+    /// # Errors
+    /// The database's; also when a lock was not to be had at once, and then it is to be repeated.
+    pub async fn prepare_partitions(&self) -> Result<Prepared, sqlx::Error> {
+        partition::prepare(self.outbox.pool()).await
+    }
+
     /// Cuts ticks and fires timers until `shutdown`, woken by datagrams and polling as the net.
     ///
     /// # Errors
@@ -114,8 +128,12 @@ impl Relay {
             relay.clone().keep_cutting(listener.clone(), stop.clone())
         }));
         let (relay, stop) = (self.clone(), shutdown.clone());
-        loops.spawn(supervised("relay", shutdown, move || {
+        loops.spawn(supervised("relay", shutdown.clone(), move || {
             relay.clone().keep_firing(stop.clone())
+        }));
+        let (relay, stop) = (self.clone(), shutdown.clone());
+        loops.spawn(supervised("relay", shutdown, move || {
+            relay.clone().keep_preparing(stop.clone())
         }));
         while loops.join_next().await.is_some() {}
         silence.cancel();
@@ -153,6 +171,24 @@ impl Relay {
                 () = shutdown.cancelled() => {}
                 () = listener.wait(poll) => {}
             }
+        }
+    }
+
+    async fn keep_preparing(self, shutdown: CancellationToken) {
+        while !shutdown.is_cancelled() {
+            let wait = match self.prepare_partitions().await {
+                Ok(prepared) if prepared == Prepared::default() => PARTITIONS,
+                Ok(Prepared { made, indexed }) => {
+                    tracing::info!(made, indexed, "Partitions of the log were prepared");
+                    PARTITIONS
+                }
+                Err(error) if is_lock_timeout(&error) => PARTITIONS_SOON,
+                Err(error) => {
+                    tracing::warn!(%error, "The log's next partitions wait; trying again");
+                    PARTITIONS
+                }
+            };
+            pause(&shutdown, wait).await;
         }
     }
 

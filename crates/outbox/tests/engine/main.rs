@@ -20,6 +20,7 @@ mod lost_ticks;
 mod members;
 mod operations;
 mod parked;
+mod partitions;
 mod proxy;
 mod races;
 mod readers;
