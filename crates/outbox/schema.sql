@@ -87,6 +87,10 @@ begin
     return null;
 end $_$;
 
+CREATE FUNCTION outbox.timeline() RETURNS bigint
+    LANGUAGE sql STABLE
+    RETURN ((('x'::text || lpad("left"(pg_walfile_name(pg_current_wal_lsn()), 8), 16, '0'::text)))::bit(64))::bigint;
+
 CREATE TABLE outbox.cancelled (
     event_id uuid NOT NULL,
     actor text NOT NULL,
@@ -214,7 +218,7 @@ CREATE TABLE outbox.operation (
     changed bigint NOT NULL,
     CONSTRAINT operation_actor_named CHECK ((btrim(actor) <> ''::text)),
     CONSTRAINT operation_reason_given CHECK ((btrim(reason) <> ''::text)),
-    CONSTRAINT operation_verb_known CHECK ((verb = ANY (ARRAY['pause'::text, 'resume'::text, 'redrive'::text, 'discard'::text, 'replay'::text, 'cancel'::text])))
+    CONSTRAINT operation_verb_known CHECK ((verb = ANY (ARRAY['pause'::text, 'resume'::text, 'redrive'::text, 'discard'::text, 'replay'::text, 'cancel'::text, 'rebase'::text])))
 );
 
 ALTER TABLE outbox.operation ALTER COLUMN operation ADD GENERATED ALWAYS AS IDENTITY (
@@ -224,6 +228,16 @@ ALTER TABLE outbox.operation ALTER COLUMN operation ADD GENERATED ALWAYS AS IDEN
     NO MINVALUE
     NO MAXVALUE
     CACHE 1
+);
+
+CREATE TABLE outbox.origin (
+    one boolean DEFAULT true NOT NULL,
+    system_identifier bigint NOT NULL,
+    timeline bigint NOT NULL,
+    rebased_id bigint DEFAULT 0 NOT NULL,
+    rebased_tick bigint DEFAULT 0 NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT origin_one_row CHECK (one)
 );
 
 CREATE TABLE outbox."position" (
@@ -307,6 +321,9 @@ ALTER TABLE ONLY outbox.obsolete
 
 ALTER TABLE ONLY outbox.operation
     ADD CONSTRAINT operation_pkey PRIMARY KEY (operation);
+
+ALTER TABLE ONLY outbox.origin
+    ADD CONSTRAINT origin_pkey PRIMARY KEY (one);
 
 ALTER TABLE ONLY outbox."position"
     ADD CONSTRAINT position_pkey PRIMARY KEY (consumer, generation, lane, shard, n);

@@ -37,6 +37,13 @@ pub(crate) enum Command {
     /// Events that a consumer gave up on
     #[command(subcommand)]
     Dead(DeadCommand),
+    /// Make a log readable that was restored from a dump into another cluster
+    ///
+    /// Every program that uses the original must have stopped for good.
+    Rebase {
+        #[command(flatten)]
+        by: Signature,
+    },
     /// Follow the log as it grows
     Tail(Follow),
 }

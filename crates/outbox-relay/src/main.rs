@@ -6,6 +6,7 @@ mod args;
 mod command;
 mod consumers;
 mod dead;
+mod rebase;
 mod run;
 mod status;
 mod tail;
@@ -75,7 +76,11 @@ fn is_wrong_order(error: &OperationError) -> bool {
 }
 
 async fn run(cli: Cli) -> Result<()> {
-    let site = Site::open(cli.site.config()).await?;
+    let config = cli.site.config();
+    let site = match &cli.command {
+        Some(Command::Rebase { .. }) => Site::open_unguarded(config).await?,
+        _ => Site::open(config).await?,
+    };
     let outcome = match cli.command {
         None => run::until_stopped(&site, cli.run).await,
         Some(command) => obey(&site, command).await,
@@ -94,6 +99,7 @@ async fn obey(site: &Site, command: Command) -> Result<()> {
         Command::Resume { name, by } => consumers::resume(pool, &name, by).await,
         Command::Replay(replay) => consumers::replay(pool, replay).await,
         Command::Dead(command) => dead::run(pool, command).await,
+        Command::Rebase { by } => rebase::run(pool, by).await,
         Command::Tail(tail) => tail::follow(pool, tail).await,
     }
 }

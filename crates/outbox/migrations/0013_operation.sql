@@ -14,7 +14,7 @@ create table outbox.operation (
     -- How many events or consumers it changed.
     changed   bigint      not null,
     constraint operation_verb_known
-        check (verb in ('pause', 'resume', 'redrive', 'discard', 'replay', 'cancel')),
+        check (verb in ('pause', 'resume', 'redrive', 'discard', 'replay', 'cancel', 'rebase')),
     constraint operation_actor_named  check (btrim(actor) <> ''),
     constraint operation_reason_given check (btrim(reason) <> '')
 );

@@ -2,9 +2,9 @@
 //! closed.
 //!
 //! Appenders must never wait for this. A partition is therefore a table that was prepared beside
-//! the log and is then attached; what has to be locked for that is waited for at most 50 ms, because
-//! everybody else queues behind who waits. Who comes too late finds a net: the default partition
-//! takes what no other does, and the next partition is attached beyond it.
+//! the log and is then attached; what has to be locked for that is waited for 50 ms at most,
+//! because everybody else queues behind who waits. Who comes too late finds a net: the default
+//! partition takes what no other does, and the next partition is attached beyond it.
 
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 
@@ -74,11 +74,8 @@ async fn make_next(pool: &PgPool) -> Result<bool, sqlx::Error> {
         }
     }
     let to = from + SIZE;
-    run(
-        &mut tx,
-        format!(
-            "-- partition: make\n\
-            create table outbox.{name} (
+    sqlx::raw_sql(AssertSqlSafe(format!(
+        "create table outbox.{name} (
                 like outbox.event including defaults including constraints including indexes,
                 constraint {name}_ids check (id >= {from} and id < {to})
             );
@@ -88,8 +85,8 @@ async fn make_next(pool: &PgPool) -> Result<bool, sqlx::Error> {
                 for values from ({from}) to ({to});
             alter table outbox.{name} drop constraint {name}_ids;
             alter table outbox.event_default drop constraint if exists event_default_outside"
-        ),
-    )
+    )))
+    .execute(&mut *tx)
     .await?;
     tx.commit().await?;
     Ok(true)
@@ -103,20 +100,18 @@ async fn fence_the_net(
     from: i64,
 ) -> Result<sqlx::PgTransaction<'static>, sqlx::Error> {
     let to = from + SIZE;
-    run(
-        &mut tx,
-        format!(
-            "-- partition: what the net does not hold\n\
-            alter table outbox.event_default drop constraint if exists event_default_outside;
+    sqlx::raw_sql(AssertSqlSafe(format!(
+        "alter table outbox.event_default drop constraint if exists event_default_outside;
             alter table outbox.event_default add constraint event_default_outside
                 check (id < {from} or id >= {to}) not valid"
-        ),
-    )
+    )))
+    .execute(&mut *tx)
     .await?;
     tx.commit().await?;
     let mut tx = append::begin(pool, BEGIN).await?;
-    let validate = "alter table outbox.event_default validate constraint event_default_outside";
-    run(&mut tx, validate.to_owned()).await?;
+    sqlx::raw_sql("alter table outbox.event_default validate constraint event_default_outside")
+        .execute(&mut *tx)
+        .await?;
     tx.commit().await?;
     append::begin(pool, BEGIN).await
 }
@@ -179,14 +174,11 @@ async fn index_next(pool: &PgPool) -> Result<bool, sqlx::Error> {
     if !is_ours(&mut tx).await? {
         return Ok(false);
     }
-    let index = format!("create index {name}_by_key on outbox.{name} (key, id)");
-    run(&mut tx, index).await?;
+    sqlx::raw_sql(AssertSqlSafe(format!(
+        "create index {name}_by_key on outbox.{name} (key, id)"
+    )))
+    .execute(&mut *tx)
+    .await?;
     tx.commit().await?;
     Ok(true)
-}
-
-/// The statements hold numbers and our own names only.
-async fn run(tx: &mut PgConnection, sql: String) -> Result<(), sqlx::Error> {
-    sqlx::raw_sql(AssertSqlSafe(sql)).execute(tx).await?;
-    Ok(())
 }

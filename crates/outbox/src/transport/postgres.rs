@@ -196,6 +196,25 @@ pub(crate) async fn read_some(
     }
 }
 
+/// How many ticks after the first one make a page. None whose numbers are of another cluster than
+/// those before it: no diff is taken across a rebase ([`crate::restore`]).
+fn fitting(ticks: &[Tick], size: i64) -> usize {
+    let begins_anew = |at: usize| ticks[at].snapshot.xmax < ticks[at - 1].snapshot.xmax;
+    let mut sum = 0;
+    let mut fit = 0;
+    for (at, tick) in ticks.iter().enumerate().skip(1) {
+        sum += tick.events;
+        if sum > size || (fit > 0 && begins_anew(at)) {
+            break;
+        }
+        fit += 1;
+        if begins_anew(at) {
+            break;
+        }
+    }
+    fit
+}
+
 /// The first is the lower bound; a point in the middle of a tick needs the one before it.
 async fn ticks(conn: &mut PgConnection, after: LogPoint) -> Result<Vec<Tick>, sqlx::Error> {
     tick::from(conn, (after.tick - 1).max(0), TICKS).await
@@ -220,12 +239,7 @@ impl<'a> Span<'a> {
             return Some(Self::inside(lower, &ticks[here..=here], after.id, size));
         }
         let lower = &ticks[here];
-        let mut sum = 0;
-        let fit = ticks[here + 1..].iter().take_while(|tick| {
-            sum += tick.events;
-            sum <= size
-        });
-        match fit.count() {
+        match fitting(&ticks[here..], size) {
             0 => {
                 let giant = ticks
                     .get(here + 1..here + 2)

@@ -104,7 +104,7 @@ async fn dead_letters_are_discarded_for_a_reason_and_their_keys_go_on() {
 async fn a_redrive_with_a_rate_spreads_the_attempts() {
     let scene = Scene::new().await;
     let (worker, _, events) = three_dead(&scene).await;
-    drop(worker);
+    worker.stop().await;
     let all = Choice::default();
     let redriven = dead::redrive(&scene.pool, &all, Some(2), &by()).await;
     assert_eq!(redriven.unwrap(), 3);

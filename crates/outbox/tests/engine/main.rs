@@ -24,6 +24,7 @@ mod partitions;
 mod proxy;
 mod races;
 mod readers;
+mod restore;
 mod scene;
 mod schedule;
 mod shop;

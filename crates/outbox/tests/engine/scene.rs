@@ -20,6 +20,7 @@ const ENGINE: &str = concat!(
     include_str!("../../migrations/0011_payload.sql"),
     include_str!("../../migrations/0012_open_deliveries.sql"),
     include_str!("../../migrations/0013_operation.sql"),
+    include_str!("../../migrations/0014_origin.sql"),
 );
 const PATIENCE: Duration = Duration::from_secs(25);
 
