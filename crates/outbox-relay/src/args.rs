@@ -1,5 +1,6 @@
 //! What can be said on the command line. Each setting of a site has a variable too.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use billing_workers::site::SiteConfig;
@@ -63,6 +64,9 @@ pub(crate) struct RunArgs {
     /// Folder of the invoices' files [default: `documents` in the data folder]
     #[arg(long, env = "BILLING_DOCUMENTS_DIR", value_name = "FOLDER")]
     pub(crate) documents_dir: Option<PathBuf>,
+    /// Where Prometheus finds the metrics, such as `127.0.0.1:9464` [default: nowhere]
+    #[arg(long, env = "BILLING_METRICS", value_name = "ADDRESS")]
+    pub(crate) metrics: Option<SocketAddr>,
     #[command(flatten)]
     pub(crate) transport: TransportArgs,
 }

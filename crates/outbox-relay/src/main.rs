@@ -6,6 +6,7 @@ mod args;
 mod command;
 mod consumers;
 mod dead;
+mod metrics;
 mod rebase;
 mod run;
 mod status;

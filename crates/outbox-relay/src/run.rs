@@ -1,6 +1,7 @@
-//! Running: relay and workers side by side, until a signal or the failure of one stops both.
+//! Running: relay and workers side by side, until a signal or the failure of one stops all.
 
 use std::future::Future;
+use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result};
 use billing_workers::gateways::{self, GatewayConfig};
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::args::{Role, RunArgs};
-use crate::transport;
+use crate::{metrics, transport};
 
 pub(crate) async fn until_stopped(site: &Site, args: RunArgs) -> Result<()> {
     let documents_dir = args
@@ -43,18 +44,20 @@ pub(crate) async fn until_stopped(site: &Site, args: RunArgs) -> Result<()> {
     // It outlives the batches: closing the site takes time, too, which a second signal cuts short.
     tokio::spawn(stop_on_signal(Signals::listen()?, shutdown.clone()));
     info!("{}", start_line(site, &config, &args));
-    let (published, consumed) = tokio::join!(
+    let (published, consumed, shown) = tokio::join!(
         stopping(
             &shutdown,
             publish(args.role, site.outbox(), &transport, shutdown.clone())
         ),
         stopping(&shutdown, consume(worker, shutdown.clone())),
+        stopping(&shutdown, show(args.metrics, site, shutdown.clone())),
     );
     if let Some(gateways) = gateways {
         gateways.close().await;
     }
     published?;
     consumed?;
+    shown?;
     info!("Stopped");
     Ok(())
 }
@@ -90,6 +93,13 @@ async fn publish(
     let cut = Relay::new(outbox.clone()).run(shutdown.clone());
     tokio::try_join!(cut, filled).context("the relay stopped")?;
     Ok(())
+}
+
+async fn show(address: Option<SocketAddr>, site: &Site, shutdown: CancellationToken) -> Result<()> {
+    match address {
+        Some(address) => metrics::serve(address, site.pool().clone(), shutdown).await,
+        None => Ok(()),
+    }
 }
 
 async fn consume(worker: Option<Worker>, shutdown: CancellationToken) -> Result<()> {

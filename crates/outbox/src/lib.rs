@@ -23,6 +23,7 @@ mod event;
 mod guard;
 pub mod ids;
 mod member;
+pub mod metrics;
 mod migrate;
 pub mod operation;
 mod partition;

@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use crate::append::Outbox;
 use crate::member::{self, RELAY};
+use crate::metrics;
 use crate::partition::{self, Prepared};
 use crate::supervise::{pause, supervised};
 use crate::tick;
@@ -84,6 +85,7 @@ impl Relay {
         self.sequence.store(looked.sequence, Ordering::Relaxed);
         Ok(match looked.cut {
             Some(events) => {
+                metrics::cut(events);
                 self.outbox.waker().wake_workers();
                 Cut::Tick(events)
             }

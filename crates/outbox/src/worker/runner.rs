@@ -4,7 +4,7 @@ use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Subscription;
 use crate::cancel;
@@ -14,6 +14,7 @@ use crate::delivery::claim::{Claim, Ending};
 use crate::delivery::{self, Parking};
 use crate::event::{Event, LogPoint};
 use crate::member::Claimant;
+use crate::metrics;
 use crate::position::{self, Cursor, Fence, Move, Shard};
 use crate::transport::postgres::Page;
 use crate::trouble::is_transient;
@@ -128,7 +129,9 @@ pub(crate) async fn together<R: Runner>(
     if batches.len() < 2 || events > FEW {
         return None;
     }
+    let began = Instant::now();
     let cursors = guarded(runner.attempt_together(batches)).await.ok()??;
+    metrics::handled(runner.subscription().spec.name, events, began);
     let moved = batches.iter().zip(cursors);
     Some(
         moved
@@ -139,8 +142,15 @@ pub(crate) async fn together<R: Runner>(
 
 /// Handles a batch; when it fails, event by event, so that only the culprit waits.
 pub(crate) async fn handle<R: Runner>(runner: &R, batch: &Batch) -> Result<End, sqlx::Error> {
+    let began = Instant::now();
     match guarded(runner.attempt(batch)).await {
-        Ok(end) => Ok(end),
+        Ok(end) => {
+            if matches!(end, End::Moved(_)) {
+                let name = runner.subscription().spec.name;
+                metrics::handled(name, batch.events.len(), began);
+            }
+            Ok(end)
+        }
         Err(Failure::Database(error)) if is_transient(&error) => Err(error),
         Err(failure) if batch.events.len() == 1 => {
             park_failed(runner.subscription(), batch, &failure).await
@@ -262,6 +272,7 @@ pub(crate) fn uncounted(error: String, wait: Duration) -> Ending {
 }
 
 pub(crate) fn report(subscription: &Subscription, event: &Event, parking: &Parking) {
+    metrics::parked(subscription.spec.name, parking);
     let (consumer, event_id, topic) = (subscription.spec.name, event.event_id, &event.topic);
     match parking {
         Parking::Dead { reason } => tracing::error!(

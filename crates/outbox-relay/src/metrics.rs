@@ -1,0 +1,35 @@
+//! Metrics for Prometheus, on an address of their own.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, Result};
+use axum::Router;
+use axum::routing::get;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use sqlx::PgPool;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// Answers `GET /metrics` until `shutdown`.
+pub(crate) async fn serve(
+    address: SocketAddr,
+    pool: PgPool,
+    shutdown: CancellationToken,
+) -> Result<()> {
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen for Prometheus on {address}"))?;
+    let metrics = PrometheusBuilder::new()
+        .set_buckets(&[0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0])?
+        .install_recorder()?;
+    let router = Router::new().route("/metrics", get(move || render(metrics.clone())));
+    let stopped = shutdown.clone().cancelled_owned();
+    let serving = axum::serve(listener, router).with_graceful_shutdown(stopped);
+    let (served, ()) = tokio::join!(serving, outbox::metrics::sample(pool, shutdown));
+    Ok(served?)
+}
+
+async fn render(metrics: PrometheusHandle) -> String {
+    metrics.run_upkeep();
+    metrics.render()
+}

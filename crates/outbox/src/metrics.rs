@@ -1,0 +1,92 @@
+//! Metrics: what a monitor should see, through the `metrics` facade. Where no recorder is
+//! installed they cost next to nothing.
+//!
+//! Counted where it happens: `outbox_ticks_total` and `outbox_published_total` by the relay;
+//! `outbox_handled_total`, `outbox_parked_total` and `outbox_batch_seconds` by workers. Everything
+//! else is asked of the database four times a minute by [`sample`].
+
+use std::time::{Duration, Instant};
+
+use metrics::{counter, gauge, histogram};
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+use crate::delivery::Parking;
+use crate::status::{self, ConsumerStatus, Status};
+use crate::supervise::pause;
+
+const EVERY: Duration = Duration::from_secs(15);
+
+pub(crate) fn cut(events: i64) {
+    counter!("outbox_ticks_total").increment(1);
+    counter!("outbox_published_total").increment(events.unsigned_abs());
+}
+
+pub(crate) fn handled(consumer: &'static str, events: usize, began: Instant) {
+    let events = u64::try_from(events).unwrap_or(u64::MAX);
+    counter!("outbox_handled_total", "consumer" => consumer).increment(events);
+    histogram!("outbox_batch_seconds", "consumer" => consumer).record(began.elapsed());
+}
+
+pub(crate) fn parked(consumer: &'static str, parking: &Parking) {
+    let why = match parking {
+        Parking::Behind => "behind",
+        Parking::Failed { .. } => "failed",
+        Parking::Newer { .. } => "newer",
+        Parking::TurnedAway { .. } => "turned_away",
+        Parking::Running { .. } => "running",
+        Parking::Dead { .. } => "dead",
+    };
+    counter!("outbox_parked_total", "consumer" => consumer, "why" => why).increment(1);
+}
+
+/// Keeps the gauges up to date until `shutdown`. One process of a site is enough.
+pub async fn sample(pool: PgPool, shutdown: CancellationToken) {
+    while !shutdown.is_cancelled() {
+        match status::status(&pool).await {
+            Ok(status) => show(&status),
+            Err(error) => tracing::debug!(%error, "The log could not be asked how it stands"),
+        }
+        pause(&shutdown, EVERY).await;
+    }
+}
+
+fn show(status: &Status) {
+    gauge!("outbox_relays").set(number(status.relays));
+    gauge!("outbox_tick_age_seconds").set(status.age(status.cut_at));
+    gauge!("outbox_unpublished_events").set(number(status.unpublished));
+    let oldest = status.oldest_unpublished.map(|since| status.age(since));
+    gauge!("outbox_oldest_unpublished_seconds").set(oldest.unwrap_or_default());
+    gauge!("outbox_planned_events").set(number(status.planned));
+    gauge!("outbox_due_events").set(number(status.due));
+    let writer = status.oldest_writer.as_ref();
+    let open = writer.map(|writer| status.age(writer.since));
+    gauge!("outbox_oldest_writer_seconds").set(open.unwrap_or_default());
+    gauge!("outbox_oldest_writer_pid").set(writer.map_or(0, |writer| writer.pid));
+    for consumer in &status.consumers {
+        show_consumer(status, consumer);
+    }
+}
+
+fn show_consumer(status: &Status, consumer: &ConsumerStatus) {
+    let name = || consumer.name.clone();
+    let late = consumer.oldest_unread.map(|since| status.age(since));
+    gauge!("outbox_late_seconds", "consumer" => name()).set(late.unwrap_or_default());
+    let paused = consumer.paused.is_some();
+    for (gauge, value) in [
+        ("outbox_unread_events", consumer.unread),
+        ("outbox_processes", consumer.processes),
+        ("outbox_closed_processes", consumer.closed),
+        ("outbox_deliveries_in_trouble", consumer.in_trouble),
+        ("outbox_blocked_keys", consumer.blocked_keys),
+        ("outbox_dead_letters", consumer.dead),
+        ("outbox_paused", i64::from(paused)),
+    ] {
+        gauge!(gauge, "consumer" => name()).set(number(value));
+    }
+}
+
+/// Exact up to four billion.
+fn number(count: i64) -> f64 {
+    f64::from(u32::try_from(count.max(0)).unwrap_or(u32::MAX))
+}
