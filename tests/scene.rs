@@ -14,7 +14,7 @@ use testkit::{TestDb, until};
 
 mod binaries;
 mod focus;
-mod http;
+pub(crate) mod http;
 mod program;
 mod random;
 

@@ -70,3 +70,13 @@ impl Http {
         }
     }
 }
+
+/// What an address answers to a GET, whatever it is; nothing when nobody listens yet.
+pub(crate) async fn text(address: &str, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.ok()?;
+    Some(answer)
+}

@@ -127,6 +127,13 @@ impl Running {
         read(&self.log, "err")
     }
 
+    /// Waits until it has printed so many lines on stdout.
+    pub(crate) async fn has_printed(&self, lines: usize) {
+        let printed = async || (read(&self.log, "out").lines().count() >= lines).then_some(());
+        let printed = until("lines are printed", PATIENCE, printed).await;
+        printed.unwrap_or_else(|error| panic!("{error}; it said:\n{}", read(&self.log, "err")));
+    }
+
     /// Waits until it has said a text on stderr.
     pub(crate) async fn has_said(&self, text: &str) {
         let told = async || read(&self.log, "err").contains(text).then_some(());

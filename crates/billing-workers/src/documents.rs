@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use billing::document::{self, FrozenInvoice, LoadError, Standing, Written};
+use billing::document::{self, FrozenInvoice, LoadError, Written};
 use billing::ids::InvoiceId;
 use outbox::{Act, Dedupe, Event, External, Failure, Load, UnitOfWork};
 
@@ -62,15 +62,11 @@ impl External for Documents {
         let invoices = document::load_all(tx, &ids).await.map_err(failure)?;
         let intents = document::intend_all(tx, &invoices).await?;
         let loads = invoices.into_iter().zip(intents).map(|(invoice, intent)| {
-            let is_again = match intent.standing {
-                Standing::Written => return Load::Recorded,
-                Standing::Again => true,
-                Standing::New => false,
-            };
+            // One that was written is written again: a replay brings back files that were lost.
             Load::Call(Arc::new(Draft {
                 invoice,
                 path: intent.path,
-                is_again,
+                is_again: intent.is_again,
             }))
         });
         Ok(loads.collect())

@@ -120,17 +120,6 @@ fn file_name(series: &str) -> String {
     series.chars().map(plain).collect()
 }
 
-/// How the file of an invoice stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// It was intended just now.
-    New,
-    /// It was intended before, and nobody said that it was written.
-    Again,
-    /// It is written.
-    Written,
-}
-
 /// The intent to write an invoice's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intent {
@@ -138,8 +127,8 @@ pub struct Intent {
     pub invoice_id: InvoiceId,
     /// Where, below the documents' folder. It was decided once and stays.
     pub path: String,
-    /// How far it has come.
-    pub standing: Standing,
+    /// Whether it was intended before: the file may be there, whole or not.
+    pub is_again: bool,
 }
 
 /// The proof that an invoice's file was written.

@@ -119,13 +119,14 @@ async fn stopping(
     outcome
 }
 
-struct Signals {
+/// What asks a program to stop.
+pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Signals {
-    fn listen() -> Result<Self> {
+    pub(crate) fn listen() -> Result<Self> {
         let listen = || -> std::io::Result<Self> {
             let interrupt = signal(SignalKind::interrupt())?;
             Ok(Self {
@@ -136,7 +137,7 @@ impl Signals {
         listen().context("cannot listen for signals")
     }
 
-    async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

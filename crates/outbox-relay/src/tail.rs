@@ -7,10 +7,10 @@ use anyhow::Result;
 use outbox::{Event, Tail};
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use tokio::signal;
 use tokio::time::timeout;
 
 use crate::command::Follow;
+use crate::run::Signals;
 
 /// How often the log is asked when nothing happens.
 const POLL: Duration = Duration::from_millis(100);
@@ -19,8 +19,7 @@ const POLL: Duration = Duration::from_millis(100);
 pub(crate) async fn follow(pool: &PgPool, follow: Follow) -> Result<()> {
     let tail = Tail::from(pool.clone(), follow.place.start()).await?;
     let mut tail = tail.of_topics(follow.topics).of_key(follow.key);
-    let interrupted = signal::ctrl_c();
-    tokio::pin!(interrupted);
+    let mut signals = Signals::listen()?;
     loop {
         match tail.next().await? {
             Some(events) => match print(&events, follow.json) {
@@ -28,7 +27,7 @@ pub(crate) async fn follow(pool: &PgPool, follow: Follow) -> Result<()> {
                 printed => printed?,
             },
             None => {
-                if timeout(POLL, &mut interrupted).await.is_ok() {
+                if timeout(POLL, signals.next()).await.is_ok() {
                     return Ok(());
                 }
             }

@@ -6,7 +6,7 @@ use outbox::UnitOfWork;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{FrozenInvoice, FrozenLine, Intent, LoadError, Standing, Written};
+use super::{FrozenInvoice, FrozenLine, Intent, LoadError, Written};
 use crate::ids::InvoiceId;
 use crate::money::{Currency, Money};
 
@@ -104,7 +104,8 @@ pub(super) async fn fill_lines(
     Ok(())
 }
 
-/// Intends the files of invoices at paths below the documents' folder, and says how each stands.
+/// Intends the files of invoices at paths below the documents' folder, and says which were intended
+/// before.
 ///
 /// # Errors
 /// The database's.
@@ -134,7 +135,7 @@ pub async fn intend(
     let rows = sqlx::query!(
         r#"
         -- document: how the intents stand
-        select invoice_id, path, state = 'written' as "is_written!"
+        select invoice_id, path
         from billing.document
         where invoice_id = any ($1)
         order by array_position($1, invoice_id)
@@ -143,16 +144,11 @@ pub async fn intend(
     )
     .fetch_all(&mut **tx)
     .await?;
-    let standing = |id, is_written| match is_written {
-        true => Standing::Written,
-        false if new.contains(&id) => Standing::New,
-        false => Standing::Again,
-    };
     Ok(rows
         .into_iter()
         .map(|row| Intent {
             invoice_id: row.invoice_id.into(),
-            standing: standing(row.invoice_id, row.is_written),
+            is_again: !new.contains(&row.invoice_id),
             path: row.path,
         })
         .collect())

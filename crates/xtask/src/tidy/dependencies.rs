@@ -15,7 +15,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("async-nats", &["outbox"]),
     ("lettre", &["billing-workers"]),
     ("reqwest", &["billing-workers"]),
-    ("axum", &["billing-api", "gateway-sim"]),
+    ("axum", &["billing-api", "gateway-sim", "outbox-relay"]),
     ("hyper", &["billing-api", "billing-workers", "gateway-sim"]),
     ("hyper-rustls", &["billing-workers"]),
     (
