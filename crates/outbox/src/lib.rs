@@ -6,6 +6,7 @@
 //! - [`Relay`] cuts ticks: a tick is a snapshot, and its events are those that became visible since
 //!   the tick before.
 //!   It also appends the events that were planned for later ([`timer`]).
+//! - A [`Batch`] is done when all of its events are handled, and tells once ([`batch`]).
 //! - [`Worker`] runs consumers, [`Transactional`] or [`External`], from their own positions.
 //!
 //! The crate knows no word of the product that uses it and owns the schema `outbox`.
@@ -13,6 +14,7 @@
 mod append;
 mod backlog;
 mod backoff;
+pub mod batch;
 mod breaker;
 pub mod clock;
 mod consumer;
@@ -36,6 +38,7 @@ mod worker;
 pub use append::{CommitError, Locked, Origin, Outbox, UnitOfWork};
 pub use backlog::{Backlog, Mark, Since, backlog, handled, pending, unread_estimate};
 pub use backoff::Backoff;
+pub use batch::{Batch, NewBatch};
 pub use consumer::{
     Act, ConsumerSpec, Dedupe, External, Failure, Load, Obsolete, OnDead, Transactional, register,
 };

@@ -209,8 +209,8 @@ impl<H: External> ExternalRunner<H> {
             Called::Failed(failure) => Err(failure),
             Called::Unavailable { error, after } => {
                 let ending = runner::uncounted(error, self.breaker.trip(after));
-                let pool = self.subscription.context.outbox.pool();
-                claim.end(pool, &ending).await?;
+                let outbox = &self.subscription.context.outbox;
+                claim.end(outbox, &ending).await?;
                 Ok(())
             }
         }
@@ -332,7 +332,7 @@ impl<H: External> ExternalRunner<H> {
 async fn end_late(subscription: &Subscription, claim: &Claim, ended: Result<(), Failure>) {
     let Err(failure) = ended else { return };
     let ending = runner::ending_of(subscription, claim, failure);
-    if let Err(error) = claim.end(subscription.context.outbox.pool(), &ending).await {
+    if let Err(error) = claim.end(&subscription.context.outbox, &ending).await {
         tracing::warn!(%error, "The end of a slow call was not written; its deadline ends it");
     }
 }
@@ -367,7 +367,7 @@ impl<H: External> Runner for ExternalRunner<H> {
         if let Err(failure) = guarded(self.again(&claim)).await {
             let ending = runner::ending_of(&self.subscription, &claim, failure);
             claim
-                .end(self.subscription.context.outbox.pool(), &ending)
+                .end(&self.subscription.context.outbox, &ending)
                 .await?;
         }
         Ok(())

@@ -5,6 +5,7 @@
 
 mod announce;
 mod backlog;
+mod batches;
 mod copies;
 mod external;
 mod fence;
