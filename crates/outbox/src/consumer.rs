@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::append::UnitOfWork;
 use crate::backoff::Backoff;
 use crate::event::{Event, Lane};
+use crate::throttle::Throttle;
 
 /// What a dead letter does to the later events of its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub struct ConsumerSpec {
     pub patience: Duration,
     /// A call that takes longer than this is given up: its attempt failed.
     pub call_timeout: Duration,
+    /// How often the provider of an external handler may be called, by all processes together.
+    pub throttle: Option<Throttle>,
 }
 
 impl ConsumerSpec {
@@ -56,6 +59,7 @@ impl ConsumerSpec {
             concurrency: 16,
             patience: Duration::from_secs(5),
             call_timeout: Duration::from_secs(60),
+            throttle: None,
         }
     }
 }

@@ -26,6 +26,7 @@ mod schedule;
 mod shop;
 mod silent;
 mod slow;
+mod throttles;
 mod ticks;
 mod timers;
 mod transactional;
