@@ -57,6 +57,31 @@ CREATE FUNCTION outbox.is_first_change(relation oid, event_column text) RETURNS 
     LANGUAGE sql
     RETURN CASE WHEN (current_setting(concat('outbox.changed_', relation, '_', event_column), true) = (pg_current_xact_id())::text) THEN false ELSE (set_config(concat('outbox.changed_', relation, '_', event_column), (pg_current_xact_id())::text, true) IS NOT NULL) END;
 
+CREATE FUNCTION outbox.join_batch(joined uuid, own_lane smallint, follows boolean) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog'
+    AS $$
+declare
+    found_batch record;
+begin
+    select state, lane, wave into found_batch
+    from outbox.batch where batch_id = joined for key share;
+    if found_batch.state is null then
+        raise exception 'there is no batch %: open it in an earlier or the same transaction', joined
+            using errcode = 'check_violation', constraint = 'batch_is_open';
+    elsif found_batch.lane <> own_lane then
+        raise exception 'batch % is in the other lane: its members go where it was opened', joined
+            using errcode = 'check_violation', constraint = 'batch_lane_is_its_own';
+    elsif found_batch.state = 'sealed' and follows then
+        insert into outbox.batch_wave (batch_id, wave) values (joined, found_batch.wave + 1)
+        on conflict do nothing;
+    elsif found_batch.state <> 'open' then
+        raise exception 'batch % is %: it takes no more members', joined, found_batch.state
+            using errcode = 'check_violation', constraint = 'batch_is_open',
+                  hint = 'Open another batch; only its members'' handlers add to a sealed one.';
+    end if;
+end $$;
+
 CREATE FUNCTION outbox.require_event() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog'
@@ -87,9 +112,89 @@ begin
     return null;
 end $_$;
 
+CREATE FUNCTION outbox.seal_batch(sealed uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog'
+    AS $$
+declare
+    found_batch record;
+    unknown text;
+    told smallint[];
+begin
+    select state, wanted into found_batch
+    from outbox.batch where batch_id = sealed for update;
+    if found_batch.state is distinct from 'open' then
+        raise exception 'batch % is %: it can be sealed once', sealed,
+            coalesce(found_batch.state, 'not there')
+            using errcode = 'check_violation', constraint = 'batch_is_open';
+    end if;
+    select name into unknown from unnest(found_batch.wanted) as name
+    where name not in (select consumer.name from outbox.consumer) limit 1;
+    if unknown is not null then
+        raise exception 'batch % waits for consumer %, which is not registered', sealed, unknown
+            using errcode = 'check_violation', constraint = 'batch_consumers_known';
+    end if;
+    select array_agg(consumer order by consumer) into told from outbox.consumer
+    where found_batch.wanted is null or name = any (found_batch.wanted);
+    if told is null then
+        raise exception 'batch % has no consumer to wait for: register one first', sealed
+            using errcode = 'check_violation', constraint = 'batch_consumers_known';
+    end if;
+    update outbox.batch
+    set state = 'sealed', wave = 1, consumers = told, sealed_at = clock_timestamp()
+    where batch_id = sealed;
+end $$;
+
 CREATE FUNCTION outbox.timeline() RETURNS bigint
     LANGUAGE sql STABLE
     RETURN ((('x'::text || lpad("left"(pg_walfile_name(pg_current_wal_lsn()), 8), 16, '0'::text)))::bit(64))::bigint;
+
+CREATE TABLE outbox.batch (
+    batch_id uuid NOT NULL,
+    name text NOT NULL,
+    lane smallint NOT NULL,
+    part smallint NOT NULL,
+    state text DEFAULT 'open'::text NOT NULL,
+    wave integer DEFAULT 0 NOT NULL,
+    seal_tick bigint,
+    seal_id bigint,
+    wanted text[],
+    consumers smallint[],
+    above_id bigint NOT NULL,
+    actor text NOT NULL,
+    reason text,
+    request_id uuid,
+    caused_by uuid,
+    traceparent text,
+    opened_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    sealed_at timestamp with time zone,
+    done_at timestamp with time zone,
+    CONSTRAINT batch_done_iff_ended CHECK (((state = ANY (ARRAY['succeeded'::text, 'failed'::text])) = (done_at IS NOT NULL))),
+    CONSTRAINT batch_lane_known CHECK ((lane = ANY (ARRAY[0, 1]))),
+    CONSTRAINT batch_named CHECK ((name <> ''::text)),
+    CONSTRAINT batch_seal_has_a_place CHECK (((seal_tick IS NULL) = (seal_id IS NULL))),
+    CONSTRAINT batch_sealed_for_some CHECK (((state <> 'open'::text) = (consumers IS NOT NULL))),
+    CONSTRAINT batch_sealed_iff_waves CHECK (((state <> 'open'::text) = (wave > 0))),
+    CONSTRAINT batch_state_known CHECK ((state = ANY (ARRAY['open'::text, 'sealed'::text, 'succeeded'::text, 'failed'::text])))
+);
+
+CREATE TABLE outbox.batch_callback (
+    batch_id uuid NOT NULL,
+    outcome text NOT NULL,
+    event_id uuid NOT NULL,
+    topic text NOT NULL,
+    schema_version smallint NOT NULL,
+    payload json NOT NULL,
+    CONSTRAINT batch_callback_outcome_known CHECK ((outcome = ANY (ARRAY['succeeded'::text, 'failed'::text, 'completed'::text]))),
+    CONSTRAINT batch_callback_payload_small CHECK ((pg_column_size(payload) <= 262144)),
+    CONSTRAINT batch_callback_topic_named CHECK ((topic <> ''::text))
+);
+
+CREATE TABLE outbox.batch_wave (
+    batch_id uuid NOT NULL,
+    wave integer NOT NULL,
+    opened_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
 
 CREATE TABLE outbox.cancelled (
     event_id uuid NOT NULL,
@@ -263,6 +368,18 @@ CREATE TABLE outbox.stream (
     CONSTRAINT stream_lane_known CHECK ((lane = ANY (ARRAY[0, 1])))
 );
 
+CREATE TABLE outbox.throttle (
+    name text NOT NULL,
+    interval_ns bigint NOT NULL,
+    burst integer NOT NULL,
+    tat timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    paused_until timestamp with time zone,
+    CONSTRAINT throttle_burst_known CHECK ((burst > 0)),
+    CONSTRAINT throttle_interval_known CHECK ((interval_ns > 0)),
+    CONSTRAINT throttle_named CHECK ((name <> ''::text))
+)
+WITH (fillfactor='20');
+
 CREATE TABLE outbox.tick (
     n bigint NOT NULL,
     snapshot pg_snapshot NOT NULL,
@@ -301,6 +418,15 @@ ALTER TABLE ONLY outbox.event ATTACH PARTITION outbox.event_0 FOR VALUES FROM (M
 
 ALTER TABLE ONLY outbox.event ATTACH PARTITION outbox.event_default DEFAULT;
 
+ALTER TABLE ONLY outbox.batch_callback
+    ADD CONSTRAINT batch_callback_pkey PRIMARY KEY (batch_id, outcome);
+
+ALTER TABLE ONLY outbox.batch
+    ADD CONSTRAINT batch_pkey PRIMARY KEY (batch_id);
+
+ALTER TABLE ONLY outbox.batch_wave
+    ADD CONSTRAINT batch_wave_pkey PRIMARY KEY (batch_id, wave);
+
 ALTER TABLE ONLY outbox.cancelled
     ADD CONSTRAINT cancelled_pkey PRIMARY KEY (event_id);
 
@@ -331,11 +457,16 @@ ALTER TABLE ONLY outbox."position"
 ALTER TABLE ONLY outbox.stream
     ADD CONSTRAINT stream_pkey PRIMARY KEY (stream);
 
+ALTER TABLE ONLY outbox.throttle
+    ADD CONSTRAINT throttle_pkey PRIMARY KEY (name);
+
 ALTER TABLE ONLY outbox.tick
     ADD CONSTRAINT tick_pkey PRIMARY KEY (n);
 
 ALTER TABLE ONLY outbox.timer
     ADD CONSTRAINT timer_pkey PRIMARY KEY (event_id);
+
+CREATE INDEX delivery_by_batch ON outbox.delivery USING btree (batch_id) WHERE (batch_id IS NOT NULL);
 
 CREATE INDEX delivery_by_key ON outbox.delivery USING btree (consumer, key, tick, id);
 
@@ -376,6 +507,12 @@ ALTER INDEX outbox.event_by_id ATTACH PARTITION outbox.event_default_id_idx;
 ALTER INDEX outbox.event_interactive ATTACH PARTITION outbox.event_default_xid_idx;
 
 ALTER INDEX outbox.event_bulk ATTACH PARTITION outbox.event_default_xid_idx1;
+
+ALTER TABLE ONLY outbox.batch_callback
+    ADD CONSTRAINT batch_callback_batch_id_fkey FOREIGN KEY (batch_id) REFERENCES outbox.batch(batch_id);
+
+ALTER TABLE ONLY outbox.batch_wave
+    ADD CONSTRAINT batch_wave_batch_id_fkey FOREIGN KEY (batch_id) REFERENCES outbox.batch(batch_id);
 
 ALTER TABLE ONLY outbox.delivery
     ADD CONSTRAINT delivery_consumer_fkey FOREIGN KEY (consumer) REFERENCES outbox.consumer(consumer);

@@ -20,12 +20,13 @@ use sqlx::{PgConnection, PgPool, PgTransaction};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
+use crate::batch::{self, Duties};
 use crate::copy::Rows;
 use crate::event::{Lane, NewEvent};
 use crate::timer::{self, NewTimer};
 use crate::wake::Waker;
 
-pub(crate) use self::rows::Columns;
+pub(crate) use self::rows::{Columns, Pending};
 
 /// Who changes something, why, and on whose behalf: written on each event of the unit of work.
 #[derive(Debug, Clone)]
@@ -157,6 +158,7 @@ impl Outbox {
             tx: Some(tx),
             origin,
             pending: Vec::new(),
+            duties: Duties::default(),
             timers: Vec::new(),
             waker: self.waker.clone(),
             unit,
@@ -201,7 +203,8 @@ pub struct UnitOfWork {
     /// Away while rows are copied.
     tx: Option<PgTransaction<'static>>,
     origin: Origin,
-    pending: Vec<(Uuid, NewEvent)>,
+    pending: Vec<Pending>,
+    duties: Duties,
     timers: Vec<NewTimer>,
     waker: Waker,
     unit: u64,
@@ -238,8 +241,18 @@ impl UnitOfWork {
     /// When the token is of another unit of work: its lock is gone.
     pub fn append(&mut self, locked: Locked, event: NewEvent) -> Uuid {
         let (key, id) = (self.key_of(locked), event.event_id);
-        self.pending.push((key, event));
+        self.pending.push(Pending::of(key, event));
         id
+    }
+
+    pub(crate) fn append_member(&mut self, batch: Uuid, locked: Locked, event: NewEvent) -> Uuid {
+        let (key, id) = (self.key_of(locked), event.event_id);
+        self.pending.push(Pending::member(batch, key, event));
+        id
+    }
+
+    pub(crate) fn duties(&mut self) -> &mut Duties {
+        &mut self.duties
     }
 
     /// Plans an event for later: it is appended under the same event id, key, lane and origin once
@@ -337,15 +350,22 @@ impl UnitOfWork {
             let origin = self.origin.clone();
             timer::plan(self, timers, &origin).await?;
         }
+        let duties = std::mem::take(&mut self.duties);
+        let lane = self.origin.lane;
+        let (sealed, ended) = duties.perform(self, lane).await?;
+        for batch in sealed {
+            let seal = Pending::member(batch, batch, batch::first_seal());
+            self.pending.push(seal);
+        }
         if self.pending.is_empty() {
             sqlx::query!("-- outbox: prove that the transaction is alive\nselect 1 as alive")
                 .fetch_one(&mut **self)
                 .await?;
-            return Ok(0);
+            return Ok(ended);
         }
         let events = std::mem::take(&mut self.pending);
         let origin = self.origin.clone();
-        rows::write(self, events, &origin).await
+        Ok(ended + rows::write(self, events, &origin).await?)
     }
 }
 

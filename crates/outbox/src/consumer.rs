@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::append::UnitOfWork;
 use crate::backoff::Backoff;
 use crate::event::{Event, Lane};
+use crate::throttle::Throttle;
 
 /// What a dead letter does to the later events of its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub struct ConsumerSpec {
     pub call_timeout: Duration,
     /// Whether its handler may see an event twice, as in a replay ([`crate::operation::replay`]).
     pub replayable: bool,
+    /// How often the provider of an external handler may be called, by all processes together.
+    pub throttle: Option<Throttle>,
 }
 
 impl ConsumerSpec {
@@ -59,6 +62,7 @@ impl ConsumerSpec {
             patience: Duration::from_secs(5),
             call_timeout: Duration::from_secs(60),
             replayable: false,
+            throttle: None,
         }
     }
 }

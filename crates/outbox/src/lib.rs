@@ -6,6 +6,7 @@
 //! - [`Relay`] cuts ticks: a tick is a snapshot, and its events are those that became visible since
 //!   the tick before.
 //!   It also appends the events that were planned for later ([`timer`]).
+//! - A [`Batch`] is done when all of its events are handled, and tells once ([`batch`]).
 //! - [`Worker`] runs consumers, [`Transactional`] or [`External`], from their own positions.
 //!
 //! The crate knows no word of the product that uses it and owns the schema `outbox`.
@@ -13,6 +14,7 @@
 mod append;
 mod backlog;
 mod backoff;
+pub mod batch;
 mod breaker;
 mod cancel;
 pub mod clock;
@@ -33,6 +35,7 @@ mod restore;
 pub mod status;
 mod supervise;
 mod tail;
+pub mod throttle;
 mod tick;
 pub mod timer;
 pub mod transport;
@@ -43,6 +46,7 @@ mod worker;
 pub use append::{CommitError, Locked, Origin, Outbox, UnitOfWork};
 pub use backlog::{Backlog, Mark, Since, backlog, handled, pending, unread_estimate};
 pub use backoff::Backoff;
+pub use batch::{Batch, NewBatch};
 pub use cancel::Cancelled;
 pub use consumer::{
     Act, ConsumerSpec, Dedupe, External, Failure, Load, Obsolete, OnDead, Transactional, register,
@@ -55,5 +59,6 @@ pub use partition::Prepared;
 pub use relay::{Cut, Relay};
 pub use restore::{Rebased, RestoreError, rebase};
 pub use tail::Tail;
+pub use throttle::Throttle;
 pub use wake::Waker;
 pub use worker::{Worker, WorkerConfig};

@@ -26,7 +26,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use crate::append::{Columns, Origin};
+use crate::append::{Columns, Origin, Pending};
 use crate::event::NewEvent;
 
 /// How many timers fire in one statement: few enough that a crowd due at midnight does not hold its
@@ -79,7 +79,9 @@ pub(crate) async fn plan(
     origin: &Origin,
 ) -> Result<(), sqlx::Error> {
     let due_at: Vec<_> = timers.iter().map(|timer| timer.due_at).collect();
-    let events = timers.into_iter().map(|timer| (timer.key, timer.event));
+    let events = timers
+        .into_iter()
+        .map(|timer| Pending::of(timer.key, timer.event));
     let rows = Columns::of(events);
     sqlx::query!(
         r#"

@@ -16,6 +16,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use uuid::Uuid;
 
 use crate::append::{Origin, Outbox};
+use crate::batch::SEALED;
 use crate::breaker::Breakers;
 use crate::consumer::{self, ConsumerSpec, Dedupe, External, Registered, Transactional};
 use crate::delivery::claim;
@@ -88,7 +89,7 @@ pub(crate) struct Subscription {
     pub(crate) context: Context,
     pub(crate) spec: ConsumerSpec,
     pub(crate) registered: Registered,
-    /// Those of the specification, as the database takes them.
+    /// Those of the specification and that of seals, as the database takes them.
     pub(crate) topics: Arc<[String]>,
 }
 
@@ -182,7 +183,8 @@ impl Worker {
         let own = spec.clone();
         let start: Start = Box::new(move |registered, context, ear, shutdown, tasks| {
             let context = context.clone();
-            let topics = own.topics.iter().map(ToString::to_string).collect();
+            let topics = own.topics.iter().chain(&[SEALED]);
+            let topics = topics.map(ToString::to_string).collect();
             let runner = Arc::new(runner(Subscription {
                 context,
                 spec: own,
@@ -218,6 +220,7 @@ impl Worker {
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), sqlx::Error> {
         let topics: BTreeSet<&str> = (self.consumers.iter())
             .flat_map(|(spec, _)| spec.topics.iter().copied())
+            .chain([SEALED])
             .collect();
         let topics = topics.into_iter().map(str::to_owned);
         let ear = Ear::listen(self.config.host).await?;

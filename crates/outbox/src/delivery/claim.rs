@@ -1,10 +1,11 @@
 //! Claiming a due delivery, and ending the claim. Every ending names owner and attempt, so that one
 //! who was taken for dead cannot overwrite its successor's result.
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::Row;
+use crate::append::{Origin, Outbox, UnitOfWork};
 use crate::event::Event;
 use crate::member::Claimant;
 
@@ -117,7 +118,7 @@ pub(crate) async fn release(pool: &PgPool, owner: Uuid) -> Result<u64, sqlx::Err
 
 impl Claim {
     /// Handled: removes the row. False when the claim is no longer ours.
-    pub(crate) async fn done(&self, tx: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    pub(crate) async fn done(&self, tx: &mut UnitOfWork) -> Result<bool, sqlx::Error> {
         let removed = sqlx::query!(
             "
             -- delivery: done
@@ -129,13 +130,49 @@ impl Claim {
             self.owner,
             self.attempt,
         )
-        .execute(tx)
+        .execute(&mut **tx)
         .await?;
-        Ok(removed.rows_affected() == 1)
+        let is_ours = removed.rows_affected() == 1;
+        if let Some(batch) = self.event.batch_id.filter(|_| is_ours) {
+            tx.duties().look(batch);
+        }
+        Ok(is_ours)
     }
 
     /// Not handled: records how the attempt ended.
-    pub(crate) async fn end(&self, pool: &PgPool, ending: &Ending) -> Result<(), sqlx::Error> {
+    pub(crate) async fn end(&self, outbox: &Outbox, ending: &Ending) -> Result<(), sqlx::Error> {
+        if let Ending::Retry { .. } = ending {
+            return self.write_end(outbox.pool(), ending).await;
+        }
+        let mut tx = outbox.begin_worker(Origin::of("delivery")).await?;
+        self.write_end(&mut *tx, ending).await?;
+        for batch in self.given_up(&mut tx).await? {
+            tx.duties().look(batch);
+        }
+        tx.commit().await.map(drop).map_err(|error| error.0)
+    }
+
+    /// The batches of this event and of those that wait behind it.
+    async fn given_up(&self, tx: &mut UnitOfWork) -> Result<Vec<Uuid>, sqlx::Error> {
+        sqlx::query_scalar!(
+            r#"
+            -- delivery: batches of a dead letter's key
+            select distinct batch_id as "batch_id!"
+            from outbox.delivery
+            where consumer = $1 and key = $2 and batch_id is not null
+            "#,
+            self.consumer,
+            self.event.key,
+        )
+        .fetch_all(&mut **tx)
+        .await
+    }
+
+    async fn write_end(
+        &self,
+        db: impl sqlx::PgExecutor<'_>,
+        ending: &Ending,
+    ) -> Result<(), sqlx::Error> {
         let (error, reason, wait_us, uncounted) = match ending {
             Ending::Retry {
                 error,
@@ -163,7 +200,7 @@ impl Claim {
             wait_us,
             uncounted,
         )
-        .execute(pool)
+        .execute(db)
         .await?;
         Ok(())
     }

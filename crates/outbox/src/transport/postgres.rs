@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::{Mutex, watch};
 
+use crate::batch::SEALED;
 use crate::event::{Event, Lane, LogPoint};
 use crate::tick::{self, Diff, Tick};
 use crate::wake::Listener;
@@ -41,6 +42,8 @@ pub struct Page {
     ticks: Vec<(i64, DateTime<Utc>)>,
     /// The events of the topics asked for, in the log's order.
     pub events: Vec<Event>,
+    /// Where batches were sealed: those among the events.
+    pub(crate) seals: Vec<LogPoint>,
     /// Whether the log went on for longer than is read together: its reader is far behind, and
     /// will want the next one.
     pub(crate) is_far_back: bool,
@@ -76,10 +79,16 @@ impl Page {
             after,
             to,
             ticks,
+            seals: seals(&events),
             events,
             is_far_back: false,
         }
     }
+}
+
+fn seals(events: &[Event]) -> Vec<LogPoint> {
+    let seals = events.iter().filter(|event| event.topic == SEALED);
+    seals.map(|event| event.point).collect()
 }
 
 /// Reads the log for all consumers of a process; near its tail each page is read once.
@@ -300,6 +309,7 @@ impl<'a> Span<'a> {
             after,
             to: self.to,
             ticks,
+            seals: seals(&events),
             events,
             is_far_back: false,
         })

@@ -19,6 +19,7 @@ use crate::delivery::{self, Parking};
 use crate::event::Event;
 use crate::member::Claimant;
 use crate::position::{self, Fence};
+use crate::throttle::Tokens;
 
 mod calls;
 mod pace;
@@ -34,6 +35,7 @@ pub(crate) struct ExternalRunner<H: External> {
     breaker: Arc<Breaker>,
     permits: Arc<Semaphore>,
     pace: Arc<Pace>,
+    tokens: Option<Tokens>,
 }
 
 /// For the calls that outlast their batch.
@@ -45,6 +47,7 @@ impl<H: External> Clone for ExternalRunner<H> {
             breaker: Arc::clone(&self.breaker),
             permits: Arc::clone(&self.permits),
             pace: Arc::clone(&self.pace),
+            tokens: self.tokens.clone(),
         }
     }
 }
@@ -57,12 +60,16 @@ impl<H: External> ExternalRunner<H> {
     pub(crate) fn new(subscription: Subscription, handler: Arc<H>) -> Self {
         let permits = Arc::new(Semaphore::new(subscription.spec.concurrency));
         let pace = Arc::new(Pace::new(subscription.spec.concurrency));
+        let pool = subscription.context.outbox.pool();
+        let throttle = subscription.spec.throttle.clone();
+        let tokens = throttle.map(|throttle| Tokens::new(pool.clone(), throttle));
         Self {
             breaker: subscription.context.breakers.of(subscription.id()),
             subscription,
             handler,
             permits,
             pace,
+            tokens,
         }
     }
 
@@ -73,6 +80,8 @@ impl<H: External> ExternalRunner<H> {
             permits,
             at_once: self.subscription.spec.concurrency,
             timeout: self.subscription.spec.call_timeout,
+            patience: self.subscription.spec.patience,
+            tokens: self.tokens.clone(),
         }
     }
 
@@ -199,8 +208,8 @@ impl<H: External> ExternalRunner<H> {
             return Ok(());
         };
         tx.commit().await.map_err(|error| error.0)?;
-        let call = self.calls().start(claim.event.clone(), intent).await;
-        self.conclude(claim, call.wait().await).await
+        let called = self.calls().call(claim.event.clone(), intent).await;
+        self.conclude(claim, called).await
     }
 
     /// Ends a delivery by the result of its call.
@@ -213,8 +222,8 @@ impl<H: External> ExternalRunner<H> {
             Called::Failed(failure) => Err(failure),
             Called::Unavailable { error, after } => {
                 let ending = runner::uncounted(error, self.breaker.trip(after));
-                let pool = self.subscription.context.outbox.pool();
-                claim.end(pool, &ending).await?;
+                let outbox = &self.subscription.context.outbox;
+                claim.end(outbox, &ending).await?;
                 Ok(())
             }
         }
@@ -269,7 +278,7 @@ impl<H: External> ExternalRunner<H> {
             let Some(intents) = self.load(batch, &mut progress, events).await? else {
                 return Ok(End::Lost);
             };
-            let mut made = self.calls().make(intents, patience).await;
+            let mut made = self.calls().make(intents).await;
             self.note(&mut progress, &mut made);
             slow.append(&mut made.slow);
             let is_over = !made.left.is_empty();
@@ -336,7 +345,7 @@ impl<H: External> ExternalRunner<H> {
 async fn end_late(subscription: &Subscription, claim: &Claim, ended: Result<(), Failure>) {
     let Err(failure) = ended else { return };
     let ending = runner::ending_of(subscription, claim, failure);
-    if let Err(error) = claim.end(subscription.context.outbox.pool(), &ending).await {
+    if let Err(error) = claim.end(&subscription.context.outbox, &ending).await {
         tracing::warn!(%error, "The end of a slow call was not written; its deadline ends it");
     }
 }
@@ -371,7 +380,7 @@ impl<H: External> Runner for ExternalRunner<H> {
         if let Err(failure) = guarded(self.again(&claim)).await {
             let ending = runner::ending_of(&self.subscription, &claim, failure);
             claim
-                .end(self.subscription.context.outbox.pool(), &ending)
+                .end(&self.subscription.context.outbox, &ending)
                 .await?;
         }
         Ok(())

@@ -20,6 +20,7 @@ use crate::transport::postgres::Page;
 use crate::wake::Listener;
 
 mod held;
+mod seal;
 
 use held::Held;
 
@@ -177,6 +178,9 @@ impl<R: Runner> LaneLoop<R> {
         if self.shards.values().any(|held| held.contradicts(page)) {
             return Ok(self.start_over().await);
         }
+        if let Some(seal) = self.next_seal(page) {
+            return self.pass_seal(page, seal).await;
+        }
         let batches = self.batches(page);
         if let Some(moved) = runner::together(&*self.runner, &batches).await {
             self.note(page, moved);
@@ -233,10 +237,12 @@ impl<R: Runner> LaneLoop<R> {
                 continue;
             }
             let max = self.runner.batch_max();
+            let sealed_at = seal::first_after(page, held.scanned);
             let mut events: Vec<_> = page
                 .events
                 .iter()
                 .filter(|event| event.part % shards == *number && held.scanned < event.point)
+                .take_while(|event| sealed_at.is_none_or(|sealed_at| event.point < sealed_at))
                 .filter(|event| subscription.reads(event))
                 .take(max.saturating_add(1))
                 .cloned()
@@ -245,11 +251,10 @@ impl<R: Runner> LaneLoop<R> {
                 held.pass(page, page.to);
                 continue;
             }
-            let mut to = page.to;
-            if events.len() > max {
-                events.truncate(max);
-                to = events[max - 1].point;
-            }
+            let is_all = events.len() <= max && sealed_at.is_none();
+            events.truncate(max);
+            let last = events[events.len() - 1].point;
+            let to = if is_all { page.to } else { last };
             batches.push(Batch {
                 shard: shard(self.registered, self.lane, *number),
                 cursor: held.cursor,

@@ -116,7 +116,7 @@ impl<H: Transactional> Runner for TransactionalRunner<H> {
         if let Err(failure) = guarded(self.again(&claim)).await {
             let ending = runner::ending_of(&self.subscription, &claim, failure);
             claim
-                .end(self.subscription.context.outbox.pool(), &ending)
+                .end(&self.subscription.context.outbox, &ending)
                 .await?;
         }
         Ok(())

@@ -5,6 +5,7 @@
 
 mod announce;
 mod backlog;
+mod batches;
 mod cancelled;
 mod copies;
 mod dead_letters;
@@ -30,6 +31,7 @@ mod schedule;
 mod shop;
 mod silent;
 mod slow;
+mod throttles;
 mod ticks;
 mod timers;
 mod transactional;

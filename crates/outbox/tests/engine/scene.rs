@@ -21,6 +21,8 @@ const ENGINE: &str = concat!(
     include_str!("../../migrations/0012_open_deliveries.sql"),
     include_str!("../../migrations/0013_operation.sql"),
     include_str!("../../migrations/0014_origin.sql"),
+    include_str!("../../migrations/0015_throttle.sql"),
+    include_str!("../../migrations/0016_batch.sql"),
 );
 const PATIENCE: Duration = Duration::from_secs(25);
 

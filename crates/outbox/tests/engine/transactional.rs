@@ -157,6 +157,7 @@ async fn of_a_batch_that_fails_only_the_culprit_waits() {
 
     let dead = scene.until_dead(1).await;
     assert_eq!((dead[0].event.event_id, dead[0].attempt), (events[5], 3));
+    scene.until_handled("notebook", 9).await;
     let mut others = events.clone();
     others.remove(5);
     assert_eq!(

@@ -16,6 +16,7 @@ use crate::clock::micros;
 use crate::consumer::{Act, External, Failure};
 use crate::delivery::Parking;
 use crate::event::Event;
+use crate::throttle::{TakeError, Tokens};
 
 /// What a call came to, with its intent.
 pub(crate) enum Called<H: External> {
@@ -39,6 +40,8 @@ pub(crate) struct Calls<H> {
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) at_once: usize,
     pub(crate) timeout: Duration,
+    pub(crate) patience: Duration,
+    pub(crate) tokens: Option<Tokens>,
 }
 
 /// A round's results.
@@ -88,12 +91,14 @@ enum Stand<H: External> {
 
 impl<H: External> Calls<H> {
     /// Makes the calls of a round, and waits `patience` for each. After as much time again it
-    /// begins no more, except for the first few, so that every round gets somewhere.
-    pub(crate) async fn make(&self, intents: Intents<H>, patience: Duration) -> Made<H> {
-        let until = Instant::now() + patience;
-        let first = pace::batch_min(self.at_once);
+    /// begins no more, except for the first few, so that every round gets somewhere: one, where a
+    /// throttle says how many.
+    pub(crate) async fn make(&self, intents: Intents<H>) -> Made<H> {
+        let until = Instant::now() + self.patience;
+        let few = pace::batch_min(self.at_once);
+        let first = self.tokens.as_ref().map_or(few, |_| 1);
         let mut stands = futures::stream::iter(intents.into_iter().enumerate())
-            .map(|(nth, intent)| self.stand(intent, patience, (nth >= first).then_some(until)))
+            .map(|(nth, intent)| self.stand(intent, (nth >= first).then_some(until)))
             .buffer_unordered(self.at_once);
         let mut made = Made {
             answers: Vec::new(),
@@ -122,17 +127,17 @@ impl<H: External> Calls<H> {
         made
     }
 
-    async fn stand(
-        &self,
-        (event, intent): (Event, H::Intent),
-        patience: Duration,
-        until: Option<Instant>,
-    ) -> Stand<H> {
+    async fn stand(&self, (event, intent): (Event, H::Intent), until: Option<Instant>) -> Stand<H> {
         let Some(permit) = self.turn(until).await else {
             return Stand::Left(event);
         };
+        match (self.token().await, until) {
+            (Ok(()), _) => {}
+            (Err(_), Some(_)) => return Stand::Left(event),
+            (Err(error), None) => return Stand::Ended(event, not_allowed(&error)),
+        }
         let mut call = self.begin((event, intent), permit);
-        match tokio::time::timeout(patience, &mut call.call).await {
+        match tokio::time::timeout(self.patience, &mut call.call).await {
             Ok(joined) => Stand::Ended(call.event, settled(joined)),
             Err(_) => Stand::Slow(call),
         }
@@ -152,9 +157,21 @@ impl<H: External> Calls<H> {
         permit.expect("nobody closes the semaphore")
     }
 
-    /// Waits for its turn and starts one call.
-    pub(crate) async fn start(&self, event: Event, intent: H::Intent) -> Pending<H> {
-        self.begin((event, intent), self.permit().await)
+    /// Its share of the provider's rate. A claim waits no longer than its calls' patience for it.
+    async fn token(&self) -> Result<(), TakeError> {
+        match &self.tokens {
+            Some(tokens) => tokens.take(Instant::now() + self.patience).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Waits for its turn, makes one call and waits for its end.
+    pub(crate) async fn call(&self, event: Event, intent: H::Intent) -> Called<H> {
+        let permit = self.permit().await;
+        match self.token().await {
+            Ok(()) => self.begin((event, intent), permit).wait().await,
+            Err(error) => not_allowed(&error),
+        }
     }
 
     fn begin(
@@ -163,11 +180,37 @@ impl<H: External> Calls<H> {
         permit: OwnedSemaphorePermit,
     ) -> Pending<H> {
         let call = called(Arc::clone(&self.handler), intent, self.timeout, permit);
+        let call = pausing(self.tokens.clone(), call);
         Pending {
             event,
             call: tokio::spawn(call),
         }
     }
+}
+
+/// The provider is not asked: as if it had said so itself.
+fn not_allowed<H: External>(error: &TakeError) -> Called<H> {
+    let after = match error {
+        TakeError::NotInTime(wait) => Some(*wait),
+        TakeError::Database(_) => None,
+    };
+    let error = error.to_string();
+    Called::Unavailable { error, after }
+}
+
+/// A provider that says when it wants to be asked again says it to all processes.
+async fn pausing<H: External>(
+    tokens: Option<Tokens>,
+    call: impl Future<Output = Called<H>>,
+) -> Called<H> {
+    let called = call.await;
+    if let (Some(tokens), Called::Unavailable { after, .. }) = (&tokens, &called)
+        && let Some(after) = after
+        && let Err(error) = tokens.pause(*after).await
+    {
+        tracing::warn!(%error, "The other processes do not know of the provider's pause");
+    }
+    called
 }
 
 async fn called<H: External>(
