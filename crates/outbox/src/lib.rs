@@ -5,7 +5,8 @@
 //!   as the last statement before COMMIT.
 //! - [`Relay`] cuts ticks: a tick is a snapshot, and its events are those that became visible since
 //!   the tick before.
-//!   It also appends the events that were planned for later ([`timer`]).
+//!   It also appends the events that were planned for later ([`timer`]) and that recur
+//!   ([`schedule`]).
 //! - A [`Batch`] is done when all of its events are handled, and tells once ([`batch`]).
 //! - [`Worker`] runs consumers, [`Transactional`] or [`External`], from their own positions.
 //!
@@ -27,6 +28,7 @@ mod member;
 mod migrate;
 mod position;
 mod relay;
+pub mod schedule;
 mod supervise;
 pub mod throttle;
 mod tick;

@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use crate::append::Outbox;
 use crate::member::{self, RELAY};
+use crate::schedule;
 use crate::supervise::{pause, supervised};
 use crate::tick;
 use crate::timer;
@@ -32,7 +33,8 @@ const BETWEEN: Duration = Duration::from_millis(4);
 const POLL_IDLE: Duration = Duration::from_millis(250);
 /// How many empty looks make a relay idle.
 const ACTIVE_LOOKS: u32 = 100;
-/// How long after its due time a timer fires at most, as long as a relay runs.
+/// What is due later than that is asked for again: it may have been cancelled, and something due
+/// before it may have been planned.
 const TIMERS: Duration = Duration::from_millis(250);
 const HEARTBEAT: Duration = Duration::from_secs(2);
 const AFTER_ERROR: Duration = Duration::from_secs(1);
@@ -86,12 +88,13 @@ impl Relay {
         })
     }
 
-    /// Appends the events whose time has come, and says how many.
+    /// Appends the events whose time has come, planned ones and recurring ones, and says how many.
     ///
     /// # Errors
     /// The database's; what did not fire then fires at the next look.
     pub async fn fire_due(&self) -> Result<u64, sqlx::Error> {
-        let fired = timer::fire_all(self.outbox.pool()).await?;
+        let pool = self.outbox.pool();
+        let fired = timer::fire_all(pool).await? + schedule::fire_all(pool).await?;
         if fired > 0 {
             self.outbox.waker().wake_relays();
         }
@@ -156,11 +159,20 @@ impl Relay {
         }
     }
 
+    /// Fires what is due, and says for how long nothing will be.
+    async fn fire_next(&self) -> Result<Duration, sqlx::Error> {
+        let wait = timer::due_in(self.outbox.pool(), TIMERS).await?;
+        if wait.is_zero() {
+            self.fire_due().await?;
+        }
+        Ok(wait)
+    }
+
     /// Not woken by appends: a busy log would ask for timers at every commit.
     async fn keep_firing(self, shutdown: CancellationToken) {
         while !shutdown.is_cancelled() {
-            let wait = match self.fire_due().await {
-                Ok(_) => TIMERS,
+            let wait = match self.fire_next().await {
+                Ok(wait) => wait,
                 Err(error) => {
                     tracing::warn!(%error, "The relay could not fire timers; trying again");
                     AFTER_ERROR

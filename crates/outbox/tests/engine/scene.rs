@@ -15,6 +15,7 @@ const ENGINE: &str = concat!(
     include_str!("../../migrations/0001_outbox.sql"),
     include_str!("../../migrations/0002_timer.sql"),
     include_str!("../../migrations/0003_stream.sql"),
+    include_str!("../../migrations/0005_schedule.sql"),
     include_str!("../../migrations/0006_throttle.sql"),
     include_str!("../../migrations/0007_batch.sql"),
     include_str!("../../migrations/0010_planner.sql"),
