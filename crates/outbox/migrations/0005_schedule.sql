@@ -37,7 +37,7 @@ create table outbox.schedule_slot (
     primary key (name, slot)
 );
 
--- An event that is appended once per key and window.
+-- An event that is appended once per key and window, whoever races for it.
 create table outbox.unique_event (
     scope    text        not null,
     key      uuid        not null,

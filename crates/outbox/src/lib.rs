@@ -35,6 +35,7 @@ mod tick;
 pub mod timer;
 pub mod transport;
 mod trouble;
+pub mod unique;
 mod wake;
 mod worker;
 

@@ -22,6 +22,7 @@ use crate::schedule;
 use crate::supervise::{pause, supervised};
 use crate::tick;
 use crate::timer;
+use crate::unique;
 use crate::wake::{Ear, Listener};
 
 /// While events arrive, a lost wake-up costs this much.
@@ -37,6 +38,8 @@ const ACTIVE_LOOKS: u32 = 100;
 /// before it may have been planned.
 const TIMERS: Duration = Duration::from_millis(250);
 const HEARTBEAT: Duration = Duration::from_secs(2);
+/// How often it is looked whether windows of unique events are over.
+const PRUNE: Duration = Duration::from_secs(30);
 const AFTER_ERROR: Duration = Duration::from_secs(1);
 
 /// What a step of the relay came to.
@@ -170,7 +173,14 @@ impl Relay {
 
     /// Not woken by appends: a busy log would ask for timers at every commit.
     async fn keep_firing(self, shutdown: CancellationToken) {
+        let mut pruned: Option<Instant> = None;
         while !shutdown.is_cancelled() {
+            if pruned.is_none_or(|pruned| pruned.elapsed() > PRUNE) {
+                pruned = Some(Instant::now());
+                if let Err(error) = unique::prune(self.outbox.pool()).await {
+                    tracing::debug!(%error, "Windows that are over stay until the next look");
+                }
+            }
             let wait = match self.fire_next().await {
                 Ok(wait) => wait,
                 Err(error) => {

@@ -2,10 +2,10 @@
 //!
 //! One row per provider keeps the theoretical arrival time of the next call (the generic cell rate
 //! algorithm), by the database's clock. A process leases as many calls as wait there, and twice as
-//! many each time as long as it uses them up, at most what the rate gives in a tenth of a second. It
-//! makes them at the rate's pace, each at an instant that no other process was given. So the rate
-//! holds whatever the number of processes, and a lease that is not used up costs a tenth of a second
-//! of it at most.
+//! many each time as long as it uses them up, at most what the rate gives in a tenth of a second.
+//! It makes them at the rate's pace, each at an instant that no other process was given. So the
+//! rate holds whatever the number of processes, and a lease that is not used up costs a tenth of a
+//! second of it at most.
 //!
 //! A provider that says "too many" pauses the row: nobody leases before the pause is over. What was
 //! leased before is called for within two tenths of a second.
@@ -228,7 +228,8 @@ impl Drop for Waiting<'_> {
 }
 
 /// Leases calls if the next is allowed soon. A crash of the server may take a lease back, which
-/// lets a tenth of a second's calls through twice: not worth a wait for the disk ten times a second.
+/// lets a tenth of a second's calls through twice: no reason to wait for the disk ten times a
+/// second.
 async fn lease(pool: &PgPool, name: &str, wanted: i64) -> Result<Option<Leased>, sqlx::Error> {
     let asked = Instant::now();
     let row = sqlx::query!(

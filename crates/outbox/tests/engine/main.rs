@@ -32,6 +32,7 @@ mod throttles;
 mod ticks;
 mod timers;
 mod transactional;
+mod unique;
 mod unit_of_work;
 mod versions;
 mod wake;
