@@ -165,8 +165,9 @@ impl Relay {
     /// Fires what is due, and says for how long nothing will be.
     async fn fire_next(&self) -> Result<Duration, sqlx::Error> {
         let wait = timer::due_in(self.outbox.pool(), TIMERS).await?;
-        if wait.is_zero() {
-            self.fire_due().await?;
+        if wait.is_zero() && self.fire_due().await? == 0 {
+            // Another relay has it in hand.
+            return Ok(POLL_ACTIVE);
         }
         Ok(wait)
     }

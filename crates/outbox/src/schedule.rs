@@ -5,8 +5,8 @@
 //! once however many relays run. What was missed while none ran is told by [`Missed`].
 //!
 //! Where clocks go forward, a slot at a fixed time that does not exist is at the first instant
-//! after the gap; where they go back, it is at the first of the two. An expression with a wildcard or a
-//! step in hours, minutes or seconds follows the time that really passes.
+//! after the gap; where they go back, it is at the first of the two. An expression with a wildcard
+//! or a step in hours, minutes or seconds follows the time that really passes.
 //!
 //! Owns `outbox.schedule`, `outbox.schedule_slot`. Writes `outbox.event` when a slot fires.
 
