@@ -359,6 +359,37 @@ CREATE TABLE outbox."position" (
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 );
 
+CREATE TABLE outbox.schedule (
+    name text NOT NULL,
+    cron text NOT NULL,
+    zone text NOT NULL,
+    missed text NOT NULL,
+    topic text NOT NULL,
+    schema_version smallint NOT NULL,
+    key uuid NOT NULL,
+    part smallint NOT NULL,
+    lane smallint NOT NULL,
+    payload json NOT NULL,
+    actor text NOT NULL,
+    next_at timestamp with time zone,
+    is_paused boolean DEFAULT false NOT NULL,
+    changed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT schedule_actor_named CHECK ((actor <> ''::text)),
+    CONSTRAINT schedule_lane_known CHECK ((lane = ANY (ARRAY[0, 1]))),
+    CONSTRAINT schedule_missed_known CHECK ((missed = ANY (ARRAY['skip'::text, 'once'::text, 'all'::text]))),
+    CONSTRAINT schedule_named CHECK ((name <> ''::text)),
+    CONSTRAINT schedule_part_in_range CHECK (((part >= 0) AND (part <= 63))),
+    CONSTRAINT schedule_payload_small CHECK ((pg_column_size(payload) <= 262000)),
+    CONSTRAINT schedule_topic_named CHECK ((topic <> ''::text))
+);
+
+CREATE TABLE outbox.schedule_slot (
+    name text NOT NULL,
+    slot timestamp with time zone NOT NULL,
+    event_id uuid NOT NULL,
+    fired_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
 CREATE TABLE outbox.stream (
     stream text NOT NULL,
     lane smallint NOT NULL,
@@ -414,6 +445,13 @@ CREATE TABLE outbox.timer (
 )
 WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='2000');
 
+CREATE TABLE outbox.unique_event (
+    scope text NOT NULL,
+    key uuid NOT NULL,
+    event_id uuid NOT NULL,
+    until timestamp with time zone NOT NULL
+);
+
 ALTER TABLE ONLY outbox.event ATTACH PARTITION outbox.event_0 FOR VALUES FROM (MINVALUE) TO ('10000000');
 
 ALTER TABLE ONLY outbox.event ATTACH PARTITION outbox.event_default DEFAULT;
@@ -454,6 +492,12 @@ ALTER TABLE ONLY outbox.origin
 ALTER TABLE ONLY outbox."position"
     ADD CONSTRAINT position_pkey PRIMARY KEY (consumer, generation, lane, shard, n);
 
+ALTER TABLE ONLY outbox.schedule
+    ADD CONSTRAINT schedule_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY outbox.schedule_slot
+    ADD CONSTRAINT schedule_slot_pkey PRIMARY KEY (name, slot);
+
 ALTER TABLE ONLY outbox.stream
     ADD CONSTRAINT stream_pkey PRIMARY KEY (stream);
 
@@ -465,6 +509,9 @@ ALTER TABLE ONLY outbox.tick
 
 ALTER TABLE ONLY outbox.timer
     ADD CONSTRAINT timer_pkey PRIMARY KEY (event_id);
+
+ALTER TABLE ONLY outbox.unique_event
+    ADD CONSTRAINT unique_event_pkey PRIMARY KEY (scope, key);
 
 CREATE INDEX delivery_by_batch ON outbox.delivery USING btree (batch_id) WHERE (batch_id IS NOT NULL);
 
@@ -490,11 +537,15 @@ CREATE INDEX event_default_xid_idx ON outbox.event_default USING btree (xid) WHE
 
 CREATE INDEX event_default_xid_idx1 ON outbox.event_default USING btree (xid) WHERE (lane = 1);
 
+CREATE INDEX schedule_by_next ON outbox.schedule USING btree (next_at) WHERE (NOT is_paused);
+
 CREATE INDEX tick_by_xid ON outbox.tick USING btree (xid);
 
 CREATE INDEX timer_by_due ON outbox.timer USING btree (due_at);
 
 CREATE INDEX timer_by_key ON outbox.timer USING btree (key, due_at);
+
+CREATE INDEX unique_event_by_until ON outbox.unique_event USING btree (until);
 
 ALTER INDEX outbox.event_by_id ATTACH PARTITION outbox.event_0_id_idx;
 

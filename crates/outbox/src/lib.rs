@@ -5,7 +5,8 @@
 //!   as the last statement before COMMIT.
 //! - [`Relay`] cuts ticks: a tick is a snapshot, and its events are those that became visible since
 //!   the tick before.
-//!   It also appends the events that were planned for later ([`timer`]).
+//!   It also appends the events that were planned for later ([`timer`]) and that recur
+//!   ([`schedule`]).
 //! - A [`Batch`] is done when all of its events are handled, and tells once ([`batch`]).
 //! - [`Worker`] runs consumers, [`Transactional`] or [`External`], from their own positions.
 //!
@@ -32,6 +33,7 @@ mod partition;
 mod position;
 mod relay;
 mod restore;
+pub mod schedule;
 pub mod status;
 mod supervise;
 mod tail;
@@ -40,6 +42,7 @@ mod tick;
 pub mod timer;
 pub mod transport;
 mod trouble;
+pub mod unique;
 mod wake;
 mod worker;
 

@@ -20,10 +20,12 @@ use crate::append::Outbox;
 use crate::member::{self, RELAY};
 use crate::metrics;
 use crate::partition::{self, Prepared};
+use crate::schedule;
 use crate::supervise::{pause, supervised};
 use crate::tick;
 use crate::timer;
 use crate::trouble::is_lock_timeout;
+use crate::unique;
 use crate::wake::{Ear, Listener};
 
 /// While events arrive, a lost wake-up costs this much.
@@ -35,13 +37,16 @@ const BETWEEN: Duration = Duration::from_millis(4);
 const POLL_IDLE: Duration = Duration::from_millis(250);
 /// How many empty looks make a relay idle.
 const ACTIVE_LOOKS: u32 = 100;
-/// How long after its due time a timer fires at most, as long as a relay runs.
+/// What is due later than that is asked for again: it may have been cancelled, and something due
+/// before it may have been planned.
 const TIMERS: Duration = Duration::from_millis(250);
 /// How often the partitions of the log are looked at.
 const PARTITIONS: Duration = Duration::from_secs(60);
 /// When somebody was in the way.
 const PARTITIONS_SOON: Duration = Duration::from_secs(2);
 const HEARTBEAT: Duration = Duration::from_secs(2);
+/// How often it is looked whether windows of unique events are over.
+const PRUNE: Duration = Duration::from_secs(30);
 const AFTER_ERROR: Duration = Duration::from_secs(1);
 
 /// What a step of the relay came to.
@@ -94,12 +99,13 @@ impl Relay {
         })
     }
 
-    /// Appends the events whose time has come, and says how many.
+    /// Appends the events whose time has come, planned ones and recurring ones, and says how many.
     ///
     /// # Errors
     /// The database's; what did not fire then fires at the next look.
     pub async fn fire_due(&self) -> Result<u64, sqlx::Error> {
-        let fired = timer::fire_all(self.outbox.pool()).await?;
+        let pool = self.outbox.pool();
+        let fired = timer::fire_all(pool).await? + schedule::fire_all(pool).await?;
         if fired > 0 {
             self.outbox.waker().wake_relays();
         }
@@ -194,11 +200,28 @@ impl Relay {
         }
     }
 
+    /// Fires what is due, and says for how long nothing will be.
+    async fn fire_next(&self) -> Result<Duration, sqlx::Error> {
+        let wait = timer::due_in(self.outbox.pool(), TIMERS).await?;
+        if wait.is_zero() && self.fire_due().await? == 0 {
+            // Another relay has it in hand.
+            return Ok(POLL_ACTIVE);
+        }
+        Ok(wait)
+    }
+
     /// Not woken by appends: a busy log would ask for timers at every commit.
     async fn keep_firing(self, shutdown: CancellationToken) {
+        let mut pruned: Option<Instant> = None;
         while !shutdown.is_cancelled() {
-            let wait = match self.fire_due().await {
-                Ok(_) => TIMERS,
+            if pruned.is_none_or(|pruned| pruned.elapsed() > PRUNE) {
+                pruned = Some(Instant::now());
+                if let Err(error) = unique::prune(self.outbox.pool()).await {
+                    tracing::debug!(%error, "Windows that are over stay until the next look");
+                }
+            }
+            let wait = match self.fire_next().await {
+                Ok(wait) => wait,
                 Err(error) => {
                     tracing::warn!(%error, "The relay could not fire timers; trying again");
                     AFTER_ERROR

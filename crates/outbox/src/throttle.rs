@@ -228,7 +228,8 @@ impl Drop for Waiting<'_> {
 }
 
 /// Leases calls if the next is allowed soon. A crash of the server may take a lease back, which
-/// lets a tenth of a second's calls through twice: not worth ten waits for the disk per second.
+/// lets a tenth of a second's calls through twice: no reason to wait for the disk ten times a
+/// second.
 async fn lease(pool: &PgPool, name: &str, wanted: i64) -> Result<Option<Leased>, sqlx::Error> {
     let asked = Instant::now();
     let row = sqlx::query!(

@@ -22,6 +22,8 @@
 //!
 //! Owns `outbox.timer`. Writes `outbox.event` when a timer fires.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
@@ -129,6 +131,23 @@ pub(crate) async fn cancel(tx: &mut PgConnection, event_id: Uuid) -> Result<bool
     .execute(tx)
     .await?;
     Ok(removed.rows_affected() == 1)
+}
+
+/// For how long no timer and no schedule will be due, at most `most`; nothing when one is.
+pub(crate) async fn due_in(pool: &PgPool, most: Duration) -> Result<Duration, sqlx::Error> {
+    let due_us = sqlx::query_scalar!(
+        r#"
+        -- timer: when the next is due
+        select (extract(epoch from least(
+            (select min(due_at) from outbox.timer),
+            (select min(next_at) from outbox.schedule where not is_paused)
+        ) - clock_timestamp()) * 1000000)::bigint
+        "#
+    )
+    .fetch_one(pool)
+    .await?;
+    let due = due_us.map(|us| Duration::from_micros(us.max(0).unsigned_abs()));
+    Ok(due.map_or(most, |due| due.min(most)))
 }
 
 /// Appends the events that are due, until none is left. Each statement is a transaction.

@@ -23,6 +23,7 @@ const ENGINE: &str = concat!(
     include_str!("../../migrations/0014_origin.sql"),
     include_str!("../../migrations/0015_throttle.sql"),
     include_str!("../../migrations/0016_batch.sql"),
+    include_str!("../../migrations/0017_schedule.sql"),
 );
 const PATIENCE: Duration = Duration::from_secs(25);
 

@@ -208,7 +208,7 @@ async fn pausing<H: External>(
         && let Some(after) = after
         && let Err(error) = tokens.pause(*after).await
     {
-        tracing::warn!(%error, "The other processes do not know of the provider's pause");
+        tracing::warn!(%error, "The other processes do not know that the provider wants a pause");
     }
     called
 }
