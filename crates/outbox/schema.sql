@@ -17,7 +17,8 @@ begin
     perform set_config('outbox.changed_' || tg_relid || '_' || tg_argv[1], '', true);
     execute format(
         'select announced from (
-             select %2$I as announced from %1$s where %3$I = pg_current_xact_id()
+             select %2$I as announced from %1$s
+             where %3$I = pg_current_xact_id() and age(xmin) <= 0
              except all (
                  select event_id from outbox.event
                  where xid = pg_current_xact_id() and topic = %4$L and lane = 0
@@ -179,6 +180,14 @@ CREATE TABLE outbox.member (
     heartbeat timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 );
 
+CREATE TABLE outbox.meta (
+    one boolean DEFAULT true NOT NULL,
+    system_identifier bigint,
+    timeline integer,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT meta_one_row CHECK (one)
+);
+
 CREATE TABLE outbox.obsolete (
     consumer smallint NOT NULL,
     event_id uuid NOT NULL,
@@ -201,6 +210,18 @@ CREATE TABLE outbox."position" (
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 );
 
+CREATE TABLE outbox.rebase (
+    tick bigint NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    actor text NOT NULL,
+    reason text NOT NULL,
+    from_identifier bigint,
+    to_identifier bigint,
+    events bigint NOT NULL,
+    CONSTRAINT rebase_actor_named CHECK ((actor <> ''::text)),
+    CONSTRAINT rebase_reason_given CHECK ((reason <> ''::text))
+);
+
 CREATE TABLE outbox.stream (
     stream text NOT NULL,
     lane smallint NOT NULL,
@@ -218,7 +239,8 @@ CREATE TABLE outbox.tick (
     floor bigint NOT NULL,
     events bigint NOT NULL,
     max_id bigint NOT NULL,
-    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    base bigint
 );
 
 CREATE TABLE outbox.timer (
@@ -260,11 +282,17 @@ ALTER TABLE ONLY outbox.delivery
 ALTER TABLE ONLY outbox.member
     ADD CONSTRAINT member_pkey PRIMARY KEY (member, consumer);
 
+ALTER TABLE ONLY outbox.meta
+    ADD CONSTRAINT meta_pkey PRIMARY KEY (one);
+
 ALTER TABLE ONLY outbox.obsolete
     ADD CONSTRAINT obsolete_pkey PRIMARY KEY (consumer, event_id);
 
 ALTER TABLE ONLY outbox."position"
     ADD CONSTRAINT position_pkey PRIMARY KEY (consumer, generation, lane, shard, n);
+
+ALTER TABLE ONLY outbox.rebase
+    ADD CONSTRAINT rebase_pkey PRIMARY KEY (tick);
 
 ALTER TABLE ONLY outbox.stream
     ADD CONSTRAINT stream_pkey PRIMARY KEY (stream);

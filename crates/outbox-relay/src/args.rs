@@ -137,6 +137,15 @@ pub(crate) enum Command {
     /// Events that a consumer gave up on
     #[command(subcommand)]
     Dead(DeadCommand),
+    /// Let the log go on in this database server, after a dump was restored here
+    Rebase {
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// Who, for the record
+        #[arg(long, env = "USER", default_value = "operator", value_name = "NAME")]
+        actor: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -7,7 +7,7 @@ mod dead;
 mod run;
 mod transport;
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -60,12 +60,27 @@ async fn start() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<()> {
-    let site = Site::open(cli.site.config()).await?;
+    let config = cli.site.config();
+    let site = match cli.command {
+        Some(Command::Rebase { .. }) => Site::open_restored(config).await?,
+        _ => Site::open(config).await?,
+    };
     let outcome = match cli.command {
         None => run::until_stopped(&site, cli.run).await,
+        Some(Command::Rebase { reason, actor }) => rebase(&site, &actor, &reason).await,
         Some(Command::Dead(command)) => dead::run(&site, command).await,
     };
     let closed = site.close().await;
     outcome?;
     Ok(closed?)
+}
+
+async fn rebase(site: &Site, actor: &str, reason: &str) -> Result<()> {
+    let rebased = outbox::rebase(site.pool(), actor, reason).await?;
+    let (tick, events) = (rebased.tick, rebased.events);
+    writeln!(
+        std::io::stdout(),
+        "The log goes on here with tick {tick}, which holds {events} events that no tick held yet"
+    )?;
+    Ok(())
 }

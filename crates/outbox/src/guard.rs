@@ -3,6 +3,8 @@
 
 use sqlx::PgPool;
 
+use crate::restore::{RestoreError, refuse_foreign_log};
+
 /// Why this database must not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum GuardError {
@@ -26,6 +28,9 @@ pub enum GuardError {
          Set it back: `alter sequence outbox.event_id cache 1`"
     )]
     CachedSequence(i64),
+    /// The log was written in another cluster.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
     /// The questions could not be asked.
     #[error("could not ask the server for its settings")]
     Database(#[from] sqlx::Error),
@@ -68,9 +73,8 @@ pub async fn refuse_unsafe_server(pool: &PgPool) -> Result<(), GuardError> {
     )
     .fetch_one(pool)
     .await?;
-    if cache == 1 {
-        Ok(())
-    } else {
-        Err(GuardError::CachedSequence(cache))
+    if cache != 1 {
+        return Err(GuardError::CachedSequence(cache));
     }
+    Ok(refuse_foreign_log(pool).await?)
 }

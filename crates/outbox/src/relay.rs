@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::append::Outbox;
 use crate::member::{self, RELAY};
-use crate::supervise::{pause, supervised};
+use crate::supervise::{RunError, Watch, pause, supervised};
 use crate::tick;
 use crate::timer;
 use crate::wake::{Ear, Listener};
@@ -101,15 +101,18 @@ impl Relay {
     /// Cuts ticks and fires timers until `shutdown`, woken by datagrams and polling as the net.
     ///
     /// # Errors
-    /// When no socket can be opened for wake-ups. Trouble with the database is waited out.
-    pub async fn run(self, shutdown: CancellationToken) -> std::io::Result<()> {
+    /// When the log is another cluster's or no socket can be opened for wake-ups. Other trouble
+    /// with the database is waited out.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), RunError> {
+        let watch = Watch::begin(self.outbox.pool(), &shutdown).await?;
+        let shutdown = watch.stop();
         let ear = Ear::listen(self.host).await?;
         let member = crate::ids::new();
         let silence = CancellationToken::new();
         let beats = beat(self.outbox.clone(), member, ear.address(), silence.clone());
         let beating = AbortOnDropHandle::new(tokio::spawn(beats));
         let mut loops = JoinSet::new();
-        let (relay, stop, listener) = (self.clone(), shutdown.clone(), ear.listener());
+        let (relay, stop, listener) = (self.clone(), watch.clone(), ear.listener());
         loops.spawn(supervised("relay", shutdown.clone(), move || {
             relay.clone().keep_cutting(listener.clone(), stop.clone())
         }));
@@ -117,18 +120,26 @@ impl Relay {
         loops.spawn(supervised("relay", shutdown, move || {
             relay.clone().keep_firing(stop.clone())
         }));
+        loops.spawn(watch.clone().keep_looking());
         while loops.join_next().await.is_some() {}
         silence.cancel();
         drop(beating.await);
         if let Err(error) = member::leave(self.outbox.pool(), member).await {
             tracing::warn!(%error, "The relay left without saying so; its heartbeat runs out");
         }
-        Ok(())
+        watch.end()
     }
 
-    async fn keep_cutting(self, mut listener: Listener, shutdown: CancellationToken) {
+    async fn keep_cutting(self, mut listener: Listener, watch: Watch) {
+        let shutdown = watch.stop();
         let mut quiet = 0;
+        let mut is_known = true;
         while !shutdown.is_cancelled() {
+            if !is_known && !watch.look().await {
+                pause(&shutdown, AFTER_ERROR).await;
+                continue;
+            }
+            is_known = true;
             let began = Instant::now();
             let poll = match self.cut().await {
                 Ok(Cut::Tick(_) | Cut::Lost) => {
@@ -146,6 +157,7 @@ impl Relay {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "The relay could not cut a tick; trying again");
+                    is_known = false;
                     AFTER_ERROR
                 }
             };

@@ -223,7 +223,7 @@ impl<'a> Span<'a> {
         let mut sum = 0;
         let fit = ticks[here + 1..].iter().take_while(|tick| {
             sum += tick.events;
-            sum <= size
+            sum <= size && tick.base.is_none()
         });
         match fit.count() {
             0 => {
@@ -251,7 +251,9 @@ impl<'a> Span<'a> {
     }
 
     fn inside(lower: &'a Tick, giant: &'a [Tick], above_id: i64, size: i64) -> Self {
-        let id = giant[0].max_id.min(above_id + size);
+        // What is above the old chain's ids and what lies below are told apart in different ways.
+        let end = giant[0].base.filter(|base| above_id < *base);
+        let id = end.unwrap_or(giant[0].max_id).min(above_id + size);
         Self {
             lower,
             ticks: giant,
@@ -275,7 +277,7 @@ impl<'a> Span<'a> {
         wanted: Wanted<'_>,
         after: LogPoint,
     ) -> Result<Page, sqlx::Error> {
-        let diff = Diff::between(&self.lower.snapshot, &self.upper().snapshot);
+        let diff = self.diff();
         let tick_of = |xid| self.tick_of(xid);
         let mut events = fetch(conn, wanted, &diff, self.window(), tick_of).await?;
         events.retain(|event| after < event.point);
@@ -291,8 +293,15 @@ impl<'a> Span<'a> {
         })
     }
 
-    fn upper(&self) -> &Tick {
-        &self.ticks[self.ticks.len() - 1]
+    /// The first tick of a chain is read alone. Its ids are all ids up to its highest, since it was
+    /// cut while nobody could append.
+    fn diff(&self) -> Diff {
+        let upper = &self.ticks[self.ticks.len() - 1];
+        match upper.base {
+            None => Diff::between(&self.lower.snapshot, &upper.snapshot),
+            Some(base) if self.above_id < base => Diff::beyond(&self.lower.snapshot),
+            Some(_) => Diff::all(),
+        }
     }
 
     /// A page of whole ticks ends with its highest id.

@@ -20,6 +20,8 @@ mod parked;
 mod proxy;
 mod races;
 mod readers;
+mod recovered;
+mod restored;
 mod scene;
 mod schedule;
 mod shop;
