@@ -37,6 +37,14 @@ begin
     return null;
 end $_$;
 
+CREATE TABLE outbox.archived (
+    partition text NOT NULL,
+    last_id bigint NOT NULL,
+    events bigint NOT NULL,
+    file text,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
 CREATE TABLE outbox.consumer (
     consumer smallint NOT NULL,
     name text NOT NULL,
@@ -89,6 +97,13 @@ CREATE TABLE outbox.delivery (
     CONSTRAINT delivery_next_iff_retry CHECK (((state = 'retry'::text) = (next_at IS NOT NULL))),
     CONSTRAINT delivery_owner_iff_running CHECK (((state = 'running'::text) = (owner IS NOT NULL))),
     CONSTRAINT delivery_state_known CHECK ((state = ANY (ARRAY['retry'::text, 'running'::text, 'dead'::text])))
+);
+
+CREATE TABLE outbox.dropped (
+    lane smallint NOT NULL,
+    topic text NOT NULL,
+    part smallint NOT NULL,
+    events bigint NOT NULL
 );
 
 CREATE SEQUENCE outbox.event_id
@@ -222,6 +237,13 @@ CREATE TABLE outbox.rebase (
     CONSTRAINT rebase_reason_given CHECK ((reason <> ''::text))
 );
 
+CREATE TABLE outbox.retained (
+    one boolean DEFAULT true NOT NULL,
+    id bigint DEFAULT 0 NOT NULL,
+    event_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    CONSTRAINT retained_one_row CHECK (one)
+);
+
 CREATE TABLE outbox.stream (
     stream text NOT NULL,
     lane smallint NOT NULL,
@@ -270,6 +292,9 @@ ALTER TABLE ONLY outbox.event ATTACH PARTITION outbox.event_0 FOR VALUES FROM (M
 
 ALTER TABLE ONLY outbox.event ATTACH PARTITION outbox.event_default DEFAULT;
 
+ALTER TABLE ONLY outbox.archived
+    ADD CONSTRAINT archived_pkey PRIMARY KEY (partition);
+
 ALTER TABLE ONLY outbox.consumer
     ADD CONSTRAINT consumer_name_key UNIQUE (name);
 
@@ -278,6 +303,9 @@ ALTER TABLE ONLY outbox.consumer
 
 ALTER TABLE ONLY outbox.delivery
     ADD CONSTRAINT delivery_pkey PRIMARY KEY (consumer, event_id);
+
+ALTER TABLE ONLY outbox.dropped
+    ADD CONSTRAINT dropped_pkey PRIMARY KEY (lane, topic, part);
 
 ALTER TABLE ONLY outbox.member
     ADD CONSTRAINT member_pkey PRIMARY KEY (member, consumer);
@@ -293,6 +321,9 @@ ALTER TABLE ONLY outbox."position"
 
 ALTER TABLE ONLY outbox.rebase
     ADD CONSTRAINT rebase_pkey PRIMARY KEY (tick);
+
+ALTER TABLE ONLY outbox.retained
+    ADD CONSTRAINT retained_pkey PRIMARY KEY (one);
 
 ALTER TABLE ONLY outbox.stream
     ADD CONSTRAINT stream_pkey PRIMARY KEY (stream);

@@ -137,6 +137,18 @@ pub(crate) enum Command {
     /// Events that a consumer gave up on
     #[command(subcommand)]
     Dead(DeadCommand),
+    /// Drop history that is old enough and that nobody needs
+    Retention {
+        /// How many days an event stays at least
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(i32).range(1..))]
+        keep: i32,
+        /// Folder for the events, as compressed lines of JSON, before they go
+        #[arg(long, value_name = "FOLDER", required_unless_present = "drop")]
+        export: Option<PathBuf>,
+        /// Let them go without
+        #[arg(long, conflicts_with = "export")]
+        drop: bool,
+    },
     /// Let the log go on in this database server, after a dump was restored here
     Rebase {
         /// Why, for the record
@@ -213,6 +225,15 @@ mod tests {
         let error = parse("outbox-relay --transport nats").unwrap_err();
         assert!(error.to_string().contains("--nats-url"), "{error}");
         parse("outbox-relay --transport nats --nats-url nats://localhost").unwrap();
+    }
+
+    #[test]
+    fn history_goes_into_a_file_or_away_and_somebody_says_which() {
+        assert!(parse("outbox-relay retention --keep 400").is_err());
+        assert!(parse("outbox-relay retention --keep 0 --drop").is_err());
+        assert!(parse("outbox-relay retention --keep 400 --export x --drop").is_err());
+        parse("outbox-relay retention --keep 400 --export x").unwrap();
+        parse("outbox-relay retention --keep 400 --drop").unwrap();
     }
 
     #[test]

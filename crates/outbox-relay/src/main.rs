@@ -4,10 +4,11 @@
 
 mod args;
 mod dead;
+mod keep;
 mod run;
 mod transport;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -67,20 +68,11 @@ async fn run(cli: Cli) -> Result<()> {
     };
     let outcome = match cli.command {
         None => run::until_stopped(&site, cli.run).await,
-        Some(Command::Rebase { reason, actor }) => rebase(&site, &actor, &reason).await,
+        Some(Command::Rebase { reason, actor }) => keep::rebase(&site, &actor, &reason).await,
+        Some(Command::Retention { keep, export, .. }) => keep::retire(&site, keep, export).await,
         Some(Command::Dead(command)) => dead::run(&site, command).await,
     };
     let closed = site.close().await;
     outcome?;
     Ok(closed?)
-}
-
-async fn rebase(site: &Site, actor: &str, reason: &str) -> Result<()> {
-    let rebased = outbox::rebase(site.pool(), actor, reason).await?;
-    let (tick, events) = (rebased.tick, rebased.events);
-    writeln!(
-        std::io::stdout(),
-        "The log goes on here with tick {tick}, which holds {events} events that no tick held yet"
-    )?;
-    Ok(())
 }

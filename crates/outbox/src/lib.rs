@@ -26,6 +26,7 @@ mod migrate;
 mod position;
 mod relay;
 mod restore;
+pub mod retention;
 mod supervise;
 mod tick;
 pub mod timer;

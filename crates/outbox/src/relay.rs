@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use crate::append::Outbox;
 use crate::member::{self, RELAY};
+use crate::retention;
 use crate::supervise::{RunError, Watch, pause, supervised};
 use crate::tick;
 use crate::timer;
@@ -34,6 +35,8 @@ const POLL_IDLE: Duration = Duration::from_millis(250);
 const ACTIVE_LOOKS: u32 = 100;
 /// How long after its due time a timer fires at most, as long as a relay runs.
 const TIMERS: Duration = Duration::from_millis(250);
+/// How often partitions are looked after: twenty million ids last longer.
+const PARTITIONS: Duration = Duration::from_secs(60);
 const HEARTBEAT: Duration = Duration::from_secs(2);
 const AFTER_ERROR: Duration = Duration::from_secs(1);
 
@@ -121,6 +124,10 @@ impl Relay {
             relay.clone().keep_firing(stop.clone())
         }));
         loops.spawn(watch.clone().keep_looking());
+        let (relay, stop) = (self.clone(), watch.stop());
+        loops.spawn(supervised("relay", watch.stop(), move || {
+            relay.clone().keep_partitions(stop.clone())
+        }));
         while loops.join_next().await.is_some() {}
         silence.cancel();
         drop(beating.await);
@@ -165,6 +172,20 @@ impl Relay {
                 () = shutdown.cancelled() => {}
                 () = listener.wait(poll) => {}
             }
+        }
+    }
+
+    /// A relay that cannot make partitions stalls nobody: the default one takes the events.
+    async fn keep_partitions(self, shutdown: CancellationToken) {
+        while !shutdown.is_cancelled() {
+            match retention::make_ahead(self.outbox.pool()).await {
+                Ok(made) if made.is_empty() => {}
+                Ok(made) => tracing::info!("Made {} ahead", made.join(", ")),
+                Err(error) => {
+                    tracing::warn!(%error, "No partition was made ahead; trying again");
+                }
+            }
+            pause(&shutdown, PARTITIONS).await;
         }
     }
 

@@ -10,6 +10,7 @@ mod exceptions;
 mod frozen;
 mod hosting;
 mod interrupted;
+mod kept;
 mod months;
 mod opening;
 mod paying;

@@ -22,6 +22,7 @@ mod races;
 mod readers;
 mod recovered;
 mod restored;
+mod retention;
 mod scene;
 mod schedule;
 mod shop;

@@ -17,6 +17,7 @@ const ENGINE: &str = concat!(
     include_str!("../../migrations/0002_timer.sql"),
     include_str!("../../migrations/0003_stream.sql"),
     include_str!("../../migrations/0008_meta.sql"),
+    include_str!("../../migrations/0009_retention.sql"),
     include_str!("../../migrations/0010_planner.sql"),
     include_str!("../../migrations/0011_payload.sql"),
     include_str!("../../migrations/0012_open_deliveries.sql"),
