@@ -32,6 +32,7 @@ mod tick;
 pub mod timer;
 pub mod transport;
 mod trouble;
+mod upcast;
 mod wake;
 mod worker;
 
@@ -48,5 +49,6 @@ pub use migrate::{MIGRATOR, migrate, migrate_with};
 pub use relay::{Cut, Relay};
 pub use restore::{RebaseError, Rebased, RestoreError, rebase, refuse_foreign_log};
 pub use supervise::RunError;
+pub use upcast::Upcaster;
 pub use wake::Waker;
 pub use worker::{Worker, WorkerConfig};

@@ -21,3 +21,4 @@ mod references;
 mod rolling;
 mod sample;
 mod subscriptions;
+mod told;

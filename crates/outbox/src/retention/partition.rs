@@ -136,7 +136,7 @@ set local lock_timeout = '50ms'"
 
 /// The names are our own.
 async fn run(conn: &mut PgConnection, sql: String) -> Result<(), sqlx::Error> {
-    sqlx::query(AssertSqlSafe(sql))
+    sqlx::raw_sql(AssertSqlSafe(sql))
         .execute(conn)
         .await
         .map(drop)
