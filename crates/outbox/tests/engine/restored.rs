@@ -310,3 +310,26 @@ async fn a_restored_row_with_our_number_needs_no_event_of_ours() {
 
     tx.commit().await.unwrap();
 }
+
+/// A name in a connection string may lead to another server from one moment to the next.
+#[tokio::test]
+async fn who_runs_already_stops_when_the_server_is_another_one() {
+    let scene = Scene::new().await;
+    let relay = tokio::spawn(scene.relay().run(CancellationToken::new()));
+    let mut worker = Worker::new(scene.outbox.clone(), WorkerConfig::default());
+    worker.transactional(impatient("notebook", 1), Notebook::of("notebook"));
+    let worker = tokio::spawn(worker.run(CancellationToken::new()));
+    scene.order(keys(1)[0]).await;
+    scene.until_handled("notebook", 1).await;
+
+    scene
+        .sql("update outbox.meta set system_identifier = 1")
+        .await;
+
+    let patience = std::time::Duration::from_secs(25);
+    for running in [relay, worker] {
+        let ended = tokio::time::timeout(patience, running).await.unwrap();
+        let error = ended.unwrap().unwrap_err().to_string();
+        assert!(error.contains("written in cluster 1 "), "{error}");
+    }
+}
