@@ -10,7 +10,7 @@ use billing::gateway::{CallError, Gateway, Gateways, RefundVerdict};
 use billing::ids::RefundId;
 use billing::refund::{self, Departure, Outcome, RefundError, Sending};
 use chrono::{DateTime, Utc};
-use outbox::{Act, Dedupe, Event, External, Failure, Load, UnitOfWork};
+use outbox::{Act, Dedupe, Event, External, Failure, Load, UnitOfWork, Upcaster};
 use serde::Deserialize;
 
 use crate::payload::{Payload, RefundRequestedV1};
@@ -29,7 +29,7 @@ struct RefundUnresolvedV1 {
 
 impl Payload for RefundUnresolvedV1 {
     const TOPIC: &'static str = "refund.unresolved";
-    const VERSION: i16 = 1;
+    const UPCASTERS: &'static [Upcaster] = &[];
 }
 
 /// Gives money back.

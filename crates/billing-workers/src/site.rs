@@ -109,21 +109,39 @@ impl Site {
     /// # Errors
     /// [`SiteError`].
     pub async fn open(config: SiteConfig) -> Result<Self, SiteError> {
-        let site = Self::open_unguarded(config).await?;
-        match outbox::refuse_unsafe_server(site.pool()).await {
-            Ok(()) => Ok(site),
-            Err(source) => Err(SiteError::Unsafe {
-                database: site.database,
-                source,
-            }),
+        let site = Self::join(config).await?;
+        site.guard().await?;
+        Ok(site)
+    }
+
+    /// Opens the site though its log may be another cluster's, for what is done about that.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_restored(config: SiteConfig) -> Result<Self, SiteError> {
+        let site = Self::join(config).await?;
+        match site.guard().await {
+            Ok(())
+            | Err(SiteError::Unsafe {
+                source: GuardError::Restore(_),
+                ..
+            }) => Ok(site),
+            Err(error) => Err(error),
         }
     }
 
-    /// The same, whatever the server may do to what it acknowledges: for who is to mend it.
-    ///
-    /// # Errors
-    /// [`SiteError`], but never [`SiteError::Unsafe`].
-    pub async fn open_unguarded(config: SiteConfig) -> Result<Self, SiteError> {
+    /// It comes after the migrations: it looks at what they made.
+    async fn guard(&self) -> Result<(), SiteError> {
+        outbox::refuse_unsafe_server(self.pool())
+            .await
+            .map_err(|source| SiteError::Unsafe {
+                database: self.database.clone(),
+                source,
+            })
+    }
+
+    /// The site with its schemas brought up to date.
+    async fn join(config: SiteConfig) -> Result<Self, SiteError> {
         // An empty variable is how a compose file says "none".
         let (url, local) = match config.database_url.filter(|url| !url.is_empty()) {
             Some(url) => (url, None),
@@ -150,7 +168,9 @@ impl Site {
                 database: database.clone(),
                 source,
             })?;
-        prepare(&pool, &database).await?;
+        if let Err(source) = billing::migrate(&pool).await {
+            return Err(unmigrated(&pool, database, source).await);
+        }
         Ok(Self {
             outbox: Outbox::new(pool),
             data_dir: config.data_dir,
@@ -232,13 +252,6 @@ async fn connect(options: PgConnectOptions) -> Result<PgPool, sqlx::Error> {
         })
         .connect_with(options)
         .await
-}
-
-async fn prepare(pool: &PgPool, database: &str) -> Result<(), SiteError> {
-    match billing::migrate(pool).await {
-        Ok(()) => Ok(()),
-        Err(source) => Err(unmigrated(pool, database.to_owned(), source).await),
-    }
 }
 
 async fn unmigrated(pool: &PgPool, database: String, source: MigrateError) -> SiteError {

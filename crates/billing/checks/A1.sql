@@ -1,4 +1,5 @@
 -- A1: whatever was made has the event that tells who made it, and ends that were set too
+-- (of what is younger than the history that was dropped: ids count up with time)
 with made as (
     select 'invoice' as what, invoice_id as id, announced_by, account_id as key,
         'invoice.finalized' as topic
@@ -32,9 +33,9 @@ select what, made.id, announced_by
 from made
 left join outbox.event
     on event_id = announced_by and event.topic = made.topic and event.key = made.key
-where event_id is null
+where event_id is null and (announced_by > (select event_id from outbox.retained)) is not false
 union all
 select 'month_close', run_id, null
 from billing.month_close
 left join outbox.event on topic = 'month_close.started' and event.key = run_id
-where event_id is null
+where event_id is null and run_id > (select event_id from outbox.retained)

@@ -1,4 +1,5 @@
 -- E3: each payment that succeeded or was declined is announced once, with its amount
+-- (of what is younger than the history that was dropped: ids count up with time)
 select payment_id, state, amount_minor, captured_minor, events
 from billing.payment
 left join (
@@ -10,5 +11,5 @@ left join (
     where topic in ('payment.succeeded', 'payment.declined')
     group by 1, 2, 3
 ) as event using (payment_id, state)
-where state in ('succeeded', 'declined')
+where state in ('succeeded', 'declined') and payment_id > (select event_id from outbox.retained)
     and (events is distinct from 1 or minor is distinct from coalesce(captured_minor, amount_minor))

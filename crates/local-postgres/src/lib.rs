@@ -124,6 +124,15 @@ impl Drop for LocalPostgres {
     }
 }
 
+/// Where a program of the server's installation lies, such as `pg_dump`.
+///
+/// # Errors
+/// When no Postgres of a version that we can use is installed.
+pub fn program(name: &str) -> Result<PathBuf, StartError> {
+    let found = find::find(&find::folders(), Path::new("."), None)?;
+    Ok(found.program(name))
+}
+
 fn join(place: &Place, gate: &Gate, server: Running) -> Result<(PathBuf, String), StartError> {
     socket::expect_listener(&server.socket_folder)?;
     let password = password::read(&place.billing_password())?;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use billing_workers::WorkersConfig;
-use outbox::{Outbox, Relay, Worker, WorkerConfig};
+use outbox::{Outbox, Relay, RunError, Worker, WorkerConfig};
 use sqlx::PgPool;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -149,8 +149,8 @@ impl Meter {
 /// Relay and workers of this process.
 struct Own {
     stop: CancellationToken,
-    relay: JoinHandle<std::io::Result<()>>,
-    worker: JoinHandle<Result<(), sqlx::Error>>,
+    relay: JoinHandle<Result<(), RunError>>,
+    worker: JoinHandle<Result<(), RunError>>,
 }
 
 impl Own {

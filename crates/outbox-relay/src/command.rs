@@ -1,5 +1,6 @@
 //! What an operator can ask and order.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -43,6 +44,18 @@ pub(crate) enum Command {
     Rebase {
         #[command(flatten)]
         by: Signature,
+    },
+    /// Drop history that is old enough and that nobody needs
+    Retention {
+        /// How many days an event stays at least
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(i32).range(1..))]
+        keep: i32,
+        /// Folder for the events, as compressed lines of JSON, before they go
+        #[arg(long, value_name = "FOLDER", required_unless_present = "drop")]
+        export: Option<PathBuf>,
+        /// Let them go without
+        #[arg(long, conflicts_with = "export")]
+        drop: bool,
     },
     /// Follow the log as it grows
     Tail(Follow),
@@ -262,6 +275,15 @@ mod tests {
             assert!(error.to_string().contains("--reason"), "{error}");
             parse(&format!("{line} --reason tidied")).unwrap();
         }
+    }
+
+    #[test]
+    fn history_goes_into_a_file_or_away_and_somebody_says_which() {
+        parse("outbox-relay retention --keep 400").unwrap_err();
+        parse("outbox-relay retention --keep 0 --drop").unwrap_err();
+        parse("outbox-relay retention --keep 400 --export x --drop").unwrap_err();
+        parse("outbox-relay retention --keep 400 --export x").unwrap();
+        parse("outbox-relay retention --keep 400 --drop").unwrap();
     }
 
     #[test]

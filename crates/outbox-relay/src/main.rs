@@ -6,8 +6,8 @@ mod args;
 mod command;
 mod consumers;
 mod dead;
+mod keep;
 mod metrics;
-mod rebase;
 mod run;
 mod status;
 mod tail;
@@ -79,7 +79,7 @@ fn is_wrong_order(error: &OperationError) -> bool {
 async fn run(cli: Cli) -> Result<()> {
     let config = cli.site.config();
     let site = match &cli.command {
-        Some(Command::Rebase { .. }) => Site::open_unguarded(config).await?,
+        Some(Command::Rebase { .. }) => Site::open_restored(config).await?,
         _ => Site::open(config).await?,
     };
     let outcome = match cli.command {
@@ -100,7 +100,8 @@ async fn obey(site: &Site, command: Command) -> Result<()> {
         Command::Resume { name, by } => consumers::resume(pool, &name, by).await,
         Command::Replay(replay) => consumers::replay(pool, replay).await,
         Command::Dead(command) => dead::run(pool, command).await,
-        Command::Rebase { by } => rebase::run(pool, by).await,
+        Command::Rebase { by } => keep::rebase(pool, by.into()).await,
+        Command::Retention { keep, export, .. } => keep::retire(pool, keep, export).await,
         Command::Tail(tail) => tail::follow(pool, tail).await,
     }
 }

@@ -6,7 +6,7 @@ use std::fmt::Display;
 use std::future::Future;
 use std::time::Duration;
 
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::append::UnitOfWork;
@@ -213,7 +213,8 @@ pub(crate) struct Registered {
 }
 
 /// Makes a consumer known. A new one starts at the beginning of the log, so events that were
-/// appended before its first process started are not missed.
+/// appended before its first process started are not missed; only what a retention policy has
+/// dropped is.
 ///
 /// # Errors
 /// The database's.
@@ -250,30 +251,63 @@ pub(crate) async fn registered(
     )
     .fetch_one(&mut *tx)
     .await?;
-    for lane in Lane::ALL {
-        sqlx::query!(
-            "
-            -- consumer: first positions
-            insert into outbox.position (consumer, generation, lane, shard, n, tick, id, passed)
-            select $1, $2, $3, shard, 0, 0, 0, 0
-            from generate_series(0, $4::int - 1) as shard
-            where not exists (
-                select from outbox.position
-                where consumer = $1 and generation = $2 and lane = $3
-            )
-            ",
-            row.consumer,
-            row.generation,
-            lane.code(),
-            i32::from(row.shards),
-        )
-        .execute(&mut *tx)
-        .await?;
-    }
-    tx.commit().await?;
-    Ok(Registered {
+    let registered = Registered {
         id: row.consumer,
         generation: row.generation,
         shards: row.shards,
-    })
+    };
+    for lane in Lane::ALL {
+        first_positions(&mut tx, registered, lane, &topics).await?;
+    }
+    tx.commit().await?;
+    Ok(registered)
+}
+
+/// At the oldest tick whose predecessor is there, too: a place needs both. What came before counts
+/// as passed, wherever it is now.
+async fn first_positions(
+    tx: &mut PgConnection,
+    registered: Registered,
+    lane: Lane,
+    topics: &[String],
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "
+        -- consumer: first positions
+        with first as (
+            select n, max_id, snapshot
+            from outbox.tick
+            order by n
+            offset (select (min(n) > 0)::int from outbox.tick)
+            limit 1
+        ),
+        past as materialized (
+            select topic, part, count(*) as events
+            from outbox.event, first
+            where first.n > 0 and lane = $3 and pg_visible_in_snapshot(xid, snapshot)
+            group by topic, part
+            union all
+            select topic, part, events from outbox.dropped where lane = $3
+        )
+        insert into outbox.position (consumer, generation, lane, shard, n, tick, id, passed)
+        select $1, $2, $3, shard, 0, n, max_id, coalesce((
+            select sum(events)::bigint
+            from past
+            where past.part % $4::int = shard and topic = any ($5)
+        ), 0)
+        from first, generate_series(0, $4::int - 1) as shard
+        where not exists (
+            select from outbox.position
+            where consumer = $1 and generation = $2 and lane = $3
+        )
+        ",
+        registered.id,
+        registered.generation,
+        lane.code(),
+        i32::from(registered.shards),
+        topics,
+    )
+    .execute(tx)
+    .await
+    .map(drop)
 }

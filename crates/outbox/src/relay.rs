@@ -19,12 +19,11 @@ use uuid::Uuid;
 use crate::append::Outbox;
 use crate::member::{self, RELAY};
 use crate::metrics;
-use crate::partition::{self, Prepared};
+use crate::retention;
 use crate::schedule;
-use crate::supervise::{pause, supervised};
+use crate::supervise::{RunError, Watch, pause, supervised};
 use crate::tick;
 use crate::timer;
-use crate::trouble::is_lock_timeout;
 use crate::unique;
 use crate::wake::{Ear, Listener};
 
@@ -40,10 +39,8 @@ const ACTIVE_LOOKS: u32 = 100;
 /// What is due later than that is asked for again: it may have been cancelled, and something due
 /// before it may have been planned.
 const TIMERS: Duration = Duration::from_millis(250);
-/// How often the partitions of the log are looked at.
+/// How often partitions are looked after: twenty million ids last longer.
 const PARTITIONS: Duration = Duration::from_secs(60);
-/// When somebody was in the way.
-const PARTITIONS_SOON: Duration = Duration::from_secs(2);
 const HEARTBEAT: Duration = Duration::from_secs(2);
 /// How often it is looked whether windows of unique events are over.
 const PRUNE: Duration = Duration::from_secs(30);
@@ -112,26 +109,21 @@ impl Relay {
         Ok(fired)
     }
 
-    /// Makes the partitions that the log will need, and indexes those that are closed.
-    ///
-    /// # Errors
-    /// The database's; also when a lock was not to be had at once, and then it is to be repeated.
-    pub async fn prepare_partitions(&self) -> Result<Prepared, sqlx::Error> {
-        partition::prepare(self.outbox.pool()).await
-    }
-
     /// Cuts ticks and fires timers until `shutdown`, woken by datagrams and polling as the net.
     ///
     /// # Errors
-    /// When no socket can be opened for wake-ups. Trouble with the database is waited out.
-    pub async fn run(self, shutdown: CancellationToken) -> std::io::Result<()> {
+    /// When the log is another cluster's or no socket can be opened for wake-ups. Other trouble
+    /// with the database is waited out.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), RunError> {
+        let watch = Watch::begin(self.outbox.pool(), &shutdown).await?;
+        let shutdown = watch.stop();
         let ear = Ear::listen(self.host).await?;
         let member = crate::ids::new();
         let silence = CancellationToken::new();
         let beats = beat(self.outbox.clone(), member, ear.address(), silence.clone());
         let beating = AbortOnDropHandle::new(tokio::spawn(beats));
         let mut loops = JoinSet::new();
-        let (relay, stop, listener) = (self.clone(), shutdown.clone(), ear.listener());
+        let (relay, stop, listener) = (self.clone(), watch.clone(), ear.listener());
         loops.spawn(supervised("relay", shutdown.clone(), move || {
             relay.clone().keep_cutting(listener.clone(), stop.clone())
         }));
@@ -139,9 +131,10 @@ impl Relay {
         loops.spawn(supervised("relay", shutdown.clone(), move || {
             relay.clone().keep_firing(stop.clone())
         }));
-        let (relay, stop) = (self.clone(), shutdown.clone());
-        loops.spawn(supervised("relay", shutdown, move || {
-            relay.clone().keep_preparing(stop.clone())
+        loops.spawn(watch.clone().keep_looking());
+        let (relay, stop) = (self.clone(), watch.stop());
+        loops.spawn(supervised("relay", watch.stop(), move || {
+            relay.clone().keep_partitions(stop.clone())
         }));
         while loops.join_next().await.is_some() {}
         silence.cancel();
@@ -149,12 +142,19 @@ impl Relay {
         if let Err(error) = member::leave(self.outbox.pool(), member).await {
             tracing::warn!(%error, "The relay left without saying so; its heartbeat runs out");
         }
-        Ok(())
+        watch.end()
     }
 
-    async fn keep_cutting(self, mut listener: Listener, shutdown: CancellationToken) {
+    async fn keep_cutting(self, mut listener: Listener, watch: Watch) {
+        let shutdown = watch.stop();
         let mut quiet = 0;
+        let mut is_known = true;
         while !shutdown.is_cancelled() {
+            if !is_known && !watch.look().await {
+                pause(&shutdown, AFTER_ERROR).await;
+                continue;
+            }
+            is_known = true;
             let began = Instant::now();
             let poll = match self.cut().await {
                 Ok(Cut::Tick(_) | Cut::Lost) => {
@@ -172,6 +172,7 @@ impl Relay {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "The relay could not cut a tick; trying again");
+                    is_known = false;
                     AFTER_ERROR
                 }
             };
@@ -182,21 +183,17 @@ impl Relay {
         }
     }
 
-    async fn keep_preparing(self, shutdown: CancellationToken) {
+    /// A relay that cannot make partitions stalls nobody: the default one takes the events.
+    async fn keep_partitions(self, shutdown: CancellationToken) {
         while !shutdown.is_cancelled() {
-            let wait = match self.prepare_partitions().await {
-                Ok(prepared) if prepared == Prepared::default() => PARTITIONS,
-                Ok(Prepared { made, indexed }) => {
-                    tracing::info!(made, indexed, "Partitions of the log were prepared");
-                    PARTITIONS
-                }
-                Err(error) if is_lock_timeout(&error) => PARTITIONS_SOON,
+            match retention::make_ahead(self.outbox.pool()).await {
+                Ok(made) if made.is_empty() => {}
+                Ok(made) => tracing::info!("Made {} ahead", made.join(", ")),
                 Err(error) => {
-                    tracing::warn!(%error, "The log's next partitions wait; trying again");
-                    PARTITIONS
+                    tracing::warn!(%error, "No partition was made ahead; trying again");
                 }
-            };
-            pause(&shutdown, wait).await;
+            }
+            pause(&shutdown, PARTITIONS).await;
         }
     }
 

@@ -1,24 +1,17 @@
-//! Restore: whether the transaction ids in the log are those of the cluster it stands in, and what
-//! to do when they are not.
+//! Restore: whether the transaction ids in the log are those of the cluster it stands in.
 //!
 //! A physical copy (failover, point-in-time recovery) brings events, ticks and positions back to
-//! one point of the write-ahead log together: it goes on, with a warning, because what had already
-//! left the database may be ahead of it. A restored dump does not go on by itself. Its new cluster
-//! counts transactions from a number of its own, and a diff of old and new ids would lose events or
-//! repeat them.
+//! one point together and goes on. A restored dump does not: the new cluster counts transactions
+//! from a number of its own, and a diff of old and new ids would lose events or repeat them. It
+//! waits for a [`rebase`].
 //!
-//! **Rebase** closes the old numbers. Two ticks follow the last one. The first has a snapshot that
-//! sees every old number: by the old numbers alone it holds exactly what the last tick did not see.
-//! The second holds nothing; its snapshot is one of the new cluster, and its floor lies above every
-//! id that was drawn, so that no later diff can meet an old row, whatever its number. No reader
-//! takes a diff across the two ([`crate::transport::postgres`]).
-//!
-//! Owns `outbox.origin`. Writes `outbox.tick` in a rebase.
+//! Owns `outbox.meta`. Reads `outbox.tick`.
 
 use sqlx::{PgConnection, PgPool};
 
-use crate::append;
-use crate::operation::By;
+mod rebase;
+
+pub use rebase::{RebaseError, Rebased, rebase};
 
 /// Why this log cannot be read on here.
 #[derive(Debug, thiserror::Error)]
@@ -26,20 +19,22 @@ pub enum RestoreError {
     /// The rows came from another cluster.
     #[error(
         "the log was written in cluster {written} and stands in cluster {here}, as after a \
-         restored dump: its transaction ids mean nothing here. Stop every program that uses the \
-         original, then run `outbox-relay rebase --reason TEXT`"
+         restored dump: its transaction ids mean nothing here, and events would be lost or \
+         repeated. If this is to be the log from now on, run \
+         `outbox-relay rebase --reason \"…\"`; nothing was changed yet"
     )]
     OtherCluster {
         /// The system identifier of the cluster that wrote the log.
         written: i64,
-        /// Of the one it stands in.
+        /// Of the one that was asked.
         here: i64,
     },
     /// The cluster's next transaction id lies below what the newest tick has seen.
     #[error(
-        "the server's next transaction id {next} lies below {seen}, which the newest tick has \
-         seen, as after a reset of the write-ahead log: events would be lost or repeated. Run \
-         `outbox-relay rebase --reason TEXT`"
+        "the server's next transaction id {next} is below {seen}, which the newest tick has seen, \
+         as after a restored dump or a reset write-ahead log: events would be lost or repeated. \
+         If this is to be the log from now on, run `outbox-relay rebase --reason \"…\"`; nothing \
+         was changed yet"
     )]
     Regressed {
         /// The next transaction id.
@@ -52,199 +47,121 @@ pub enum RestoreError {
     Database(#[from] sqlx::Error),
 }
 
-/// What a rebase came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rebased {
-    /// The tick with what the last one had not seen.
-    pub tick: i64,
-    /// How many events that was.
-    pub events: i64,
+impl RestoreError {
+    /// Whether the log must not be read on, however often it is tried.
+    pub(crate) fn is_final(&self) -> bool {
+        !matches!(self, Self::Database(_))
+    }
 }
 
-/// Refuses a log whose transaction ids are not this cluster's. A new timeline is noted, with a
-/// warning.
+/// Which cluster a server is, and which of its histories it is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Cluster {
+    system_identifier: i64,
+    timeline: i32,
+}
+
+/// Refuses a log whose transaction ids are not this cluster's. A new timeline is noted with a
+/// warning: billing goes on, and a person looks at what lies outside of the database.
 ///
 /// # Errors
 /// [`RestoreError`] says what was found.
-pub(crate) async fn refuse_foreign_log(pool: &PgPool) -> Result<(), RestoreError> {
-    let found = sqlx::query!(
+pub async fn refuse_foreign_log(pool: &PgPool) -> Result<(), RestoreError> {
+    let mut conn = pool.acquire().await?;
+    let here = cluster(&mut conn).await?;
+    refuse(&mut conn, here).await?;
+    if let Some(here) = here {
+        note(&mut conn, here).await?;
+    }
+    Ok(())
+}
+
+async fn refuse(conn: &mut PgConnection, here: Option<Cluster>) -> Result<(), RestoreError> {
+    let row = sqlx::query!(
         r#"
         -- restore: whose transaction ids
-        select origin.system_identifier as written, control.system_identifier as "here!",
-            origin.timeline, outbox.timeline() as "timeline_now!",
-            next.xid::text as "next!", seen.xid::text as "seen!", next.xid < seen.xid as "is_back!"
-        from outbox.origin
-        cross join pg_control_system() as control
+        select meta.system_identifier as written, next.xid::text as "next!",
+            seen.xid::text as "seen!", next.xid < seen.xid as "regressed!"
+        from outbox.meta
         cross join (select pg_snapshot_xmax(pg_current_snapshot()) as xid) as next
         cross join (
             select pg_snapshot_xmax(snapshot) as xid from outbox.tick order by n desc limit 1
         ) as seen
         "#
     )
-    .fetch_one(pool)
+    .fetch_one(conn)
     .await?;
-    if found.written != found.here {
-        let (written, here) = (found.written, found.here);
-        return Err(RestoreError::OtherCluster { written, here });
+    if let (Some(written), Some(here)) = (row.written, here) {
+        let here = here.system_identifier;
+        if written != here {
+            return Err(RestoreError::OtherCluster { written, here });
+        }
     }
-    if found.is_back {
-        let (next, seen) = (found.next, found.seen);
+    if row.regressed {
+        let (next, seen) = (row.next, row.seen);
         return Err(RestoreError::Regressed { next, seen });
     }
-    if found.timeline != found.timeline_now {
-        note_timeline(pool, found.timeline, found.timeline_now).await?;
-    }
     Ok(())
 }
 
-async fn note_timeline(pool: &PgPool, before: i64, now: i64) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "
-        -- restore: a new timeline
-        update outbox.origin set timeline = $1, at = clock_timestamp()
-        ",
-        now,
-    )
-    .execute(pool)
-    .await?;
-    tracing::warn!(
-        before,
-        now,
-        "The database went on on a new timeline, as after a failover or a recovery to a point in \
-         time. What had left it by then may be ahead of it: calls that were made and are made \
-         again (they are looked up where the other side can tell), mails, a stream's last messages"
-    );
-    Ok(())
-}
-
-/// Makes a log that came from another cluster readable here: nothing is lost, nothing repeated.
-/// Nobody appends while it runs, and no program may work on the original any more.
-///
-/// # Errors
-/// The database's; nothing was changed then.
-pub async fn rebase(pool: &PgPool, by: &By) -> Result<Rebased, sqlx::Error> {
-    let mut tx = append::begin(pool, "begin isolation level read committed").await?;
-    sqlx::query!(
-        "
-        -- restore: nobody appends, nobody cuts
-        lock table outbox.event, outbox.tick in share row exclusive mode
-        "
-    )
-    .execute(&mut *tx)
-    .await?;
-    let rebased = close_the_old(&mut tx).await?;
-    begin_the_new(&mut tx, rebased.tick).await?;
-    note(&mut tx, rebased, by).await?;
-    tx.commit().await?;
-    Ok(rebased)
-}
-
-/// The tick of all that the last one had not seen, by the numbers of the old cluster. What was
-/// appended here before, by a program that did not ask where it is, gets the highest of them.
-async fn close_the_old(tx: &mut PgConnection) -> Result<Rebased, sqlx::Error> {
-    let highest = highest_old_number(tx).await?;
-    sqlx::query!(
-        "
-        -- restore: what was appended here already
-        update outbox.event set xid = $1::text::xid8
-        where id > (select max(max_id) from outbox.tick)
-            and pg_visible_in_snapshot(
-                xid, (select snapshot from outbox.tick order by n desc limit 1)
-            )
-        ",
-        highest,
-    )
-    .execute(&mut *tx)
-    .await?;
-    sqlx::query_as!(
-        Rebased,
+/// Nothing where the server does not tell, as some hosted ones do.
+async fn cluster(conn: &mut PgConnection) -> Result<Option<Cluster>, sqlx::Error> {
+    let asked = sqlx::query_as!(
+        Cluster,
         r#"
-        -- restore: the tick that closes the old numbers
-        with last as materialized (
-            select n, snapshot::text::pg_snapshot as snapshot, sequence, floor, max_id
-            from outbox.tick order by n desc limit 1
-        ),
-        rest as (
-            select count(*) as events, max(id) as max_id
-            from outbox.event
-            where id > (select floor from last)
-                and not pg_visible_in_snapshot(xid, (select snapshot from last))
-        ),
-        above as (select ($1::text::numeric + 1)::text as xid)
-        insert into outbox.tick (n, snapshot, sequence, xid, floor, events, max_id)
-        select n + 1, concat(above.xid, ':', above.xid, ':')::pg_snapshot, sequence,
-            above.xid::xid8, floor, events, coalesce(rest.max_id, last.max_id)
-        from last, rest, above
-        returning n as tick, events
-        "#,
-        highest,
-    )
-    .fetch_one(tx)
-    .await
-}
-
-async fn highest_old_number(tx: &mut PgConnection) -> Result<String, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"
-        -- restore: the highest old number
-        with last as materialized (
-            select floor, pg_snapshot_xmax(snapshot)::text::numeric as xmax
-            from outbox.tick order by n desc limit 1
-        )
-        select greatest(xmax, (
-            select max(xid::text::numeric) from outbox.event where id > floor
-        ))::text as "highest!"
-        from last
+        -- restore: which cluster
+        select system_identifier as "system_identifier!",
+            ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int
+                as "timeline!"
+        from pg_control_system()
         "#
     )
-    .fetch_one(tx)
-    .await
+    .fetch_one(conn)
+    .await;
+    match asked {
+        Ok(cluster) => Ok(Some(cluster)),
+        Err(sqlx::Error::Database(error)) if is_untold(error.code().as_deref()) => {
+            tracing::warn!(
+                %error,
+                "The server does not tell which cluster it is; a restored dump is known by its \
+                 transaction ids alone"
+            );
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
-/// The tick from which the numbers of this cluster count. Its floor is the last id that was drawn:
-/// nobody appends now.
-async fn begin_the_new(tx: &mut PgConnection, after: i64) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "
-        -- restore: the tick that begins the new numbers
-        with drawn as (
-            select greatest(last_value, (select max(id) from outbox.event)) as id
-            from outbox.event_id
-        ),
-        begun as (
-            insert into outbox.tick (n, snapshot, sequence, floor, events, max_id)
-            select $1::bigint + 1, pg_current_snapshot(), drawn.id, drawn.id, 0, max_id
-            from outbox.tick, drawn
-            where n = $1
-        ),
-        going_on as (
-            select setval('outbox.event_id', greatest(drawn.id, 1)) from drawn
-        )
-        update outbox.origin
-        set system_identifier = control.system_identifier, timeline = outbox.timeline(),
-            rebased_id = drawn.id, rebased_tick = $1, at = clock_timestamp()
-        from drawn, pg_control_system() as control, going_on
-        ",
-        after,
-    )
-    .execute(tx)
-    .await?;
-    Ok(())
+/// No right to ask, no such function, or a server of another make.
+fn is_untold(code: Option<&str>) -> bool {
+    matches!(code, Some("42501" | "42883" | "0A000"))
 }
 
-async fn note(tx: &mut PgConnection, rebased: Rebased, by: &By) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "
-        -- restore: note a rebase
-        insert into outbox.operation (verb, actor, reason, told, changed)
-        values ('rebase', $1, $2, jsonb_build_object('tick', $3::bigint), $4)
-        ",
-        by.actor,
-        by.reason,
-        rebased.tick,
-        rebased.events,
+/// Notes a cluster that was not told before, or a new timeline.
+async fn note(conn: &mut PgConnection, here: Cluster) -> Result<(), sqlx::Error> {
+    let was = sqlx::query_scalar!(
+        r#"
+        -- restore: note the timeline
+        update outbox.meta
+        set system_identifier = $1, timeline = $2, at = clock_timestamp()
+        from (select timeline from outbox.meta) as old
+        where (meta.system_identifier, meta.timeline) is distinct from ($1, $2)
+        returning old.timeline
+        "#,
+        here.system_identifier,
+        here.timeline,
     )
-    .execute(tx)
+    .fetch_optional(conn)
     .await?;
+    if let Some(Some(was)) = was {
+        let now = here.timeline;
+        tracing::warn!(
+            was,
+            now,
+            "The database went from timeline {was} to {now}, as after a failover or a recovery to \
+             an earlier instant. The log goes on; if the recovery left out the last moments, look \
+             at what was done outside of it since: calls to the gateway, mails, streams"
+        );
+    }
     Ok(())
 }

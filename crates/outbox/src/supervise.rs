@@ -1,11 +1,91 @@
 //! Loops that must not end before they are told to: one that panics is started again.
 
 use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::restore::{RestoreError, refuse_foreign_log};
+
+/// Why a relay or a worker did not start, or stopped before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The log must not be read on here.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// The database's.
+    #[error("the database could not be asked")]
+    Database(#[from] sqlx::Error),
+    /// Wake-ups cannot be heard.
+    #[error("no socket could be opened for wake-ups")]
+    Socket(#[from] std::io::Error),
+}
+
+/// What stops a process by itself: a database that came back as another one.
+#[derive(Debug, Clone)]
+pub(crate) struct Watch {
+    pool: PgPool,
+    stop: CancellationToken,
+    found: Arc<Mutex<Option<RestoreError>>>,
+}
+
+impl Watch {
+    /// Looks once. What it stops must have been given [`Self::stop`].
+    pub(crate) async fn begin(
+        pool: &PgPool,
+        shutdown: &CancellationToken,
+    ) -> Result<Self, RestoreError> {
+        refuse_foreign_log(pool).await?;
+        Ok(Self {
+            pool: pool.clone(),
+            stop: shutdown.child_token(),
+            found: Arc::default(),
+        })
+    }
+
+    pub(crate) fn stop(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// Looks again and again: a pool replaces connections without a word.
+    pub(crate) async fn keep_looking(self) {
+        while !self.stop.is_cancelled() {
+            pause(&self.stop, BETWEEN_LOOKS).await;
+            self.look().await;
+        }
+    }
+
+    /// Looks again, after the connection was lost. False while nobody can be asked.
+    pub(crate) async fn look(&self) -> bool {
+        match refuse_foreign_log(&self.pool).await {
+            Ok(()) => true,
+            Err(error) if error.is_final() => {
+                tracing::error!(%error, "Stopping: {error}");
+                *self.found() = Some(error);
+                self.stop.cancel();
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// What was found.
+    pub(crate) fn end(&self) -> Result<(), RunError> {
+        match self.found().take() {
+            Some(error) => Err(error.into()),
+            None => Ok(()),
+        }
+    }
+
+    fn found(&self) -> MutexGuard<'_, Option<RestoreError>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const BETWEEN_LOOKS: Duration = Duration::from_secs(10);
 const AFTER_PANIC: Duration = Duration::from_secs(1);
 
 /// Runs a loop, and runs it again should it panic: nothing stops silently.

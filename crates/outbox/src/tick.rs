@@ -68,6 +68,27 @@ impl Diff {
                 .collect(),
         }
     }
+
+    /// What a snapshot does not see, whatever came later. Of rows with ids that end somewhere, this
+    /// is what a rebase looks for.
+    pub(crate) fn beyond(lower: &Snapshot) -> Self {
+        Self {
+            from: lower.xmax.to_string(),
+            below: u64::MAX.to_string(),
+            open: Vec::new(),
+            late: lower.xip.iter().map(u64::to_string).collect(),
+        }
+    }
+
+    /// All transactions.
+    pub(crate) fn all() -> Self {
+        Self {
+            from: "0".to_owned(),
+            below: u64::MAX.to_string(),
+            open: Vec::new(),
+            late: Vec::new(),
+        }
+    }
 }
 
 /// A stored tick.
@@ -78,6 +99,8 @@ pub(crate) struct Tick {
     pub(crate) floor: i64,
     pub(crate) events: i64,
     pub(crate) max_id: i64,
+    /// For a tick that begins a chain in another cluster: the highest id of the chain before.
+    pub(crate) base: Option<i64>,
     /// Tells this tick from another of the same number, which a crash of the server can bring
     /// about.
     pub(crate) at: DateTime<Utc>,
@@ -104,7 +127,7 @@ pub(crate) async fn from(
     let rows = sqlx::query!(
         r#"
         -- tick: read on
-        select n, snapshot::text as "snapshot!", floor, events, max_id, at
+        select n, snapshot::text as "snapshot!", floor, events, max_id, base, at
         from outbox.tick
         where n >= $1
         order by n
@@ -119,14 +142,14 @@ pub(crate) async fn from(
         .map(|row| {
             let snapshot =
                 Snapshot::parse(&row.snapshot).ok_or_else(|| unreadable(&row.snapshot))?;
-            let (n, floor, events, max_id, at) = (row.n, row.floor, row.events, row.max_id, row.at);
             Ok(Tick {
-                n,
+                n: row.n,
                 snapshot,
-                floor,
-                events,
-                max_id,
-                at,
+                floor: row.floor,
+                events: row.events,
+                max_id: row.max_id,
+                base: row.base,
+                at: row.at,
             })
         })
         .collect()
@@ -139,7 +162,7 @@ pub(crate) async fn newest(
     let row = sqlx::query!(
         r#"
         -- tick: newest
-        select n, snapshot::text as "snapshot!", floor, events, max_id, at,
+        select n, snapshot::text as "snapshot!", floor, events, max_id, base, at,
             pg_current_snapshot()::text as "current!"
         from outbox.tick
         order by n desc
@@ -150,15 +173,15 @@ pub(crate) async fn newest(
     .await?;
     let snapshot = Snapshot::parse(&row.snapshot).ok_or_else(|| unreadable(&row.snapshot))?;
     let current = Snapshot::parse(&row.current).ok_or_else(|| unreadable(&row.current))?;
-    let (n, floor, events, max_id, at) = (row.n, row.floor, row.events, row.max_id, row.at);
     Ok((
         Tick {
-            n,
+            n: row.n,
             snapshot,
-            floor,
-            events,
-            max_id,
-            at,
+            floor: row.floor,
+            events: row.events,
+            max_id: row.max_id,
+            base: row.base,
+            at: row.at,
         },
         current,
         row.current,
@@ -286,7 +309,9 @@ pub(crate) async fn cut(pool: &PgPool, sequence: i64) -> Result<Looked, sqlx::Er
                     limit 1
                 )), events, max_id
             from bound, content, drawn
-            where events > 0 and set_config('synchronous_commit', 'off', true) is not null
+            -- The server may be another one since it was looked at.
+            where events > 0 and upper >= lower
+                and set_config('synchronous_commit', 'off', true) is not null
             on conflict (n) do nothing
             returning events
         )

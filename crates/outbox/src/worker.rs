@@ -23,7 +23,7 @@ use crate::delivery::claim;
 use crate::event::{Event, Lane};
 use crate::member::{self, Claimant, Role};
 use crate::position;
-use crate::supervise::supervised;
+use crate::supervise::{RunError, Watch, supervised};
 use crate::transport::{Reader, Transport};
 use crate::wake::{Ear, Listener};
 
@@ -215,9 +215,11 @@ impl Worker {
     /// calls, writes the positions, gives back its claims and leaves.
     ///
     /// # Errors
-    /// When the consumers cannot be registered, or no socket can be opened for wake-ups. Later
-    /// trouble with the database is waited out.
-    pub async fn run(self, shutdown: CancellationToken) -> Result<(), sqlx::Error> {
+    /// When the log is another cluster's, the consumers cannot be registered, or no socket can be
+    /// opened for wake-ups. Later trouble with the database is waited out.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), RunError> {
+        let watch = Watch::begin(self.outbox.pool(), &shutdown).await?;
+        let shutdown = watch.stop();
         let topics: BTreeSet<&str> = (self.consumers.iter())
             .flat_map(|(spec, _)| spec.topics.iter().copied())
             .chain([SEALED])
@@ -256,14 +258,15 @@ impl Worker {
             pulse: feeling,
             listener: ear.listener(),
             poll: context.config.poll,
+            watch: watch.clone(),
         };
-        let stop = shutdown.clone();
         tasks.spawn(supervised("worker", shutdown.clone(), move || {
-            feel.clone().run(stop.clone())
+            feel.clone().run()
         }));
         for (registered, start) in starts {
             start(registered, &context, &ear, &shutdown, &mut tasks);
         }
+        tasks.spawn(watch.clone().keep_looking());
         while tasks.join_next().await.is_some() {}
         give_back(&context).await;
         // A beat after the farewell would keep our shards from the others until it is forgotten.
@@ -272,7 +275,7 @@ impl Worker {
         if let Err(error) = member::leave(context.outbox.pool(), context.member).await {
             tracing::warn!(%error, "The worker left without saying so; its heartbeat runs out");
         }
-        Ok(())
+        watch.end()
     }
 }
 

@@ -5,12 +5,14 @@
 //! keeps it up for a whole run; under `cargo test` and `cargo nextest run` the tests that overlap
 //! share it, and the last one stops it.
 
+mod copies;
 mod database;
 mod keeper;
 mod server;
 mod template;
 mod wait;
 
+pub use copies::{dump, restore};
 pub use database::TestDb;
 pub use server::Server;
 pub use template::Template;

@@ -15,7 +15,7 @@ pub struct Server {
     // In this order: the server stops before its folder goes.
     local: LocalPostgres,
     data_dir: PathBuf,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Server {
@@ -24,13 +24,17 @@ impl Server {
     /// # Errors
     /// When the folder cannot be made or the server cannot be started.
     pub fn start(target: &str) -> Result<Self> {
-        let folder = tempfile::tempdir_in(target).context("cannot make a folder for the run")?;
+        Self::in_folder(tempfile::tempdir_in(target).context("cannot make a folder for the run")?)
+    }
+
+    /// Starts the one that lies in a folder, or makes it.
+    pub(crate) fn in_folder(folder: TempDir) -> Result<Self> {
         let data_dir = folder.path().join("billing");
         let local = LocalPostgres::start(&data_dir)?;
         Ok(Self {
             local,
             data_dir,
-            _folder: folder,
+            folder,
         })
     }
 
@@ -38,6 +42,10 @@ impl Server {
     #[must_use]
     pub fn data_dir(&self) -> &Path {
         &self.data_dir
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// As a program connects.

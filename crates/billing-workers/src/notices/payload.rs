@@ -5,7 +5,7 @@
 
 use billing::ids::{HoldId, InvoiceId, PaymentId};
 use billing::notice::{About, Wanted};
-use outbox::{Event, Failure};
+use outbox::{Event, Failure, Upcaster};
 use serde::Deserialize;
 
 use crate::payload::Payload;
@@ -28,7 +28,7 @@ macro_rules! payload {
 
         impl Payload for $name {
             const TOPIC: &'static str = $topic;
-            const VERSION: i16 = 1;
+            const UPCASTERS: &'static [Upcaster] = &[];
         }
     )+};
 }

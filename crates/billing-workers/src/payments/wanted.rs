@@ -1,7 +1,7 @@
 //! What an event asks of payments.
 
 use billing::ids::{InvoiceId, PaymentId};
-use outbox::{Event, Failure};
+use outbox::{Event, Failure, Upcaster};
 use serde::Deserialize;
 
 use crate::payload::{InvoiceFinalizedV1, Payload};
@@ -32,7 +32,7 @@ struct PaymentWantedV1 {
 
 impl Payload for PaymentWantedV1 {
     const TOPIC: &'static str = "payment.wanted";
-    const VERSION: i16 = 1;
+    const UPCASTERS: &'static [Upcaster] = &[];
 }
 
 /// Version 1 of `payment.unresolved`: a call ended without an answer.
@@ -43,7 +43,7 @@ struct PaymentUnresolvedV1 {
 
 impl Payload for PaymentUnresolvedV1 {
     const TOPIC: &'static str = "payment.unresolved";
-    const VERSION: i16 = 1;
+    const UPCASTERS: &'static [Upcaster] = &[];
 }
 
 impl Wanted {

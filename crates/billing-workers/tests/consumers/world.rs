@@ -8,7 +8,7 @@ use billing::import::{ImportOptions, OnBadRow, focus};
 use billing::month_close;
 use billing_workers::{MailConfig, WorkersConfig};
 use chrono::{DateTime, NaiveDate, Utc};
-use outbox::{Event, Origin, Outbox, Recorded, Relay, Worker, WorkerConfig};
+use outbox::{Event, Origin, Outbox, Recorded, Relay, RunError, Worker, WorkerConfig};
 use sqlx::Row as _;
 use tempfile::TempDir;
 use testkit::{TestDb, until};
@@ -139,8 +139,8 @@ impl World {
 /// Relay and workers at work.
 pub(crate) struct Running {
     stop: CancellationToken,
-    relay: tokio::task::JoinHandle<std::io::Result<()>>,
-    worker: tokio::task::JoinHandle<Result<(), sqlx::Error>>,
+    relay: tokio::task::JoinHandle<Result<(), RunError>>,
+    worker: tokio::task::JoinHandle<Result<(), RunError>>,
 }
 
 impl Running {

@@ -9,7 +9,7 @@ use billing::ids::PaymentId;
 use billing_workers::Payments;
 use futures::future::join_all;
 use outbox::{
-    Act, ConsumerSpec, Dedupe, Event, External, Failure, Load, Relay, UnitOfWork, Worker,
+    Act, ConsumerSpec, Dedupe, Event, External, Failure, Load, Relay, RunError, UnitOfWork, Worker,
     WorkerConfig,
 };
 use testkit::until;
@@ -41,13 +41,13 @@ fn work<H: External>(
     world: &World,
     spec: ConsumerSpec,
     handler: H,
-) -> AbortOnDropHandle<Result<(), sqlx::Error>> {
+) -> AbortOnDropHandle<Result<(), RunError>> {
     let mut worker = Worker::new(world.outbox.clone(), WorkerConfig::default());
     worker.external(spec, handler);
     AbortOnDropHandle::new(tokio::spawn(worker.run(CancellationToken::new())))
 }
 
-fn publish(world: &World) -> AbortOnDropHandle<std::io::Result<()>> {
+fn publish(world: &World) -> AbortOnDropHandle<Result<(), RunError>> {
     let relay = Relay::new(world.outbox.clone()).run(CancellationToken::new());
     let relay: JoinHandle<_> = tokio::spawn(relay);
     AbortOnDropHandle::new(relay)

@@ -1,7 +1,7 @@
 //! Many refunds at once, as the engine runs them.
 
 use billing_workers::Refunds;
-use outbox::{ConsumerSpec, Relay, Worker, WorkerConfig};
+use outbox::{ConsumerSpec, Relay, RunError, Worker, WorkerConfig};
 use testkit::until;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -16,13 +16,13 @@ fn spec() -> ConsumerSpec {
 }
 
 /// Runs until its handle is dropped, which is as abrupt as a kill.
-fn work(world: &World) -> AbortOnDropHandle<Result<(), sqlx::Error>> {
+fn work(world: &World) -> AbortOnDropHandle<Result<(), RunError>> {
     let mut worker = Worker::new(world.outbox.clone(), WorkerConfig::default());
     worker.external(spec(), Refunds::new(world.gateways()));
     AbortOnDropHandle::new(tokio::spawn(worker.run(CancellationToken::new())))
 }
 
-fn publish(world: &World) -> AbortOnDropHandle<std::io::Result<()>> {
+fn publish(world: &World) -> AbortOnDropHandle<Result<(), RunError>> {
     let relay = Relay::new(world.outbox.clone()).run(CancellationToken::new());
     AbortOnDropHandle::new(tokio::spawn(relay))
 }

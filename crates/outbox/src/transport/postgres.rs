@@ -205,25 +205,6 @@ pub(crate) async fn read_some(
     }
 }
 
-/// How many ticks after the first one make a page. None whose numbers are of another cluster than
-/// those before it: no diff is taken across a rebase ([`crate::restore`]).
-fn fitting(ticks: &[Tick], size: i64) -> usize {
-    let begins_anew = |at: usize| ticks[at].snapshot.xmax < ticks[at - 1].snapshot.xmax;
-    let mut sum = 0;
-    let mut fit = 0;
-    for (at, tick) in ticks.iter().enumerate().skip(1) {
-        sum += tick.events;
-        if sum > size || (fit > 0 && begins_anew(at)) {
-            break;
-        }
-        fit += 1;
-        if begins_anew(at) {
-            break;
-        }
-    }
-    fit
-}
-
 /// The first is the lower bound; a point in the middle of a tick needs the one before it.
 async fn ticks(conn: &mut PgConnection, after: LogPoint) -> Result<Vec<Tick>, sqlx::Error> {
     tick::from(conn, (after.tick - 1).max(0), TICKS).await
@@ -248,7 +229,12 @@ impl<'a> Span<'a> {
             return Some(Self::inside(lower, &ticks[here..=here], after.id, size));
         }
         let lower = &ticks[here];
-        match fitting(&ticks[here..], size) {
+        let mut sum = 0;
+        let fit = ticks[here + 1..].iter().take_while(|tick| {
+            sum += tick.events;
+            sum <= size && tick.base.is_none()
+        });
+        match fit.count() {
             0 => {
                 let giant = ticks
                     .get(here + 1..here + 2)
@@ -274,7 +260,9 @@ impl<'a> Span<'a> {
     }
 
     fn inside(lower: &'a Tick, giant: &'a [Tick], above_id: i64, size: i64) -> Self {
-        let id = giant[0].max_id.min(above_id + size);
+        // What is above the old chain's ids and what lies below are told apart in different ways.
+        let end = giant[0].base.filter(|base| above_id < *base);
+        let id = end.unwrap_or(giant[0].max_id).min(above_id + size);
         Self {
             lower,
             ticks: giant,
@@ -298,7 +286,7 @@ impl<'a> Span<'a> {
         wanted: Wanted<'_>,
         after: LogPoint,
     ) -> Result<Page, sqlx::Error> {
-        let diff = Diff::between(&self.lower.snapshot, &self.upper().snapshot);
+        let diff = self.diff();
         let tick_of = |xid| self.tick_of(xid);
         let mut events = fetch(conn, wanted, &diff, self.window(), tick_of).await?;
         events.retain(|event| after < event.point);
@@ -315,8 +303,15 @@ impl<'a> Span<'a> {
         })
     }
 
-    fn upper(&self) -> &Tick {
-        &self.ticks[self.ticks.len() - 1]
+    /// The first tick of a chain is read alone. Its ids are all ids up to its highest, since it was
+    /// cut while nobody could append.
+    fn diff(&self) -> Diff {
+        let upper = &self.ticks[self.ticks.len() - 1];
+        match upper.base {
+            None => Diff::between(&self.lower.snapshot, &upper.snapshot),
+            Some(base) if self.above_id < base => Diff::beyond(&self.lower.snapshot),
+            Some(_) => Diff::all(),
+        }
     }
 
     /// A page of whole ticks ends with its highest id.

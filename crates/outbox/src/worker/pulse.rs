@@ -8,12 +8,11 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::idle;
 use crate::consumer::Registered;
-use crate::supervise::pause;
+use crate::supervise::{Watch, pause};
 use crate::wake::Listener;
 
 const AFTER_ERROR: Duration = Duration::from_secs(1);
@@ -65,12 +64,20 @@ pub(crate) struct Feeler {
     pub(crate) listener: Listener,
     /// How often an idle worker looks by itself.
     pub(crate) poll: Duration,
+    pub(crate) watch: Watch,
 }
 
 impl Feeler {
     /// Until `shutdown`: when the relay wakes us, and as often as an idle worker looks.
-    pub(crate) async fn run(mut self, shutdown: CancellationToken) {
+    pub(crate) async fn run(mut self) {
+        let shutdown = self.watch.stop();
+        let mut is_known = true;
         while !shutdown.is_cancelled() {
+            if !is_known && !self.watch.look().await {
+                pause(&shutdown, AFTER_ERROR).await;
+                continue;
+            }
+            is_known = true;
             match feel(&self.pool).await {
                 Ok(felt) => {
                     self.pulse.send_if_modified(|known| {
@@ -82,6 +89,7 @@ impl Feeler {
                 }
                 Err(error) => {
                     tracing::debug!(%error, "The log could not be asked how it stands");
+                    is_known = false;
                     pause(&shutdown, AFTER_ERROR).await;
                 }
             }

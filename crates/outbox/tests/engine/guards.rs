@@ -83,3 +83,54 @@ async fn ids_handed_out_in_blocks_are_refused() {
         "{refusal}"
     );
 }
+
+#[tokio::test]
+async fn a_server_that_takes_no_writes_is_refused() {
+    let scene = Scene::new().await;
+    let pool = scene
+        .pool_with(|with| with.options([("default_transaction_read_only", "on")]))
+        .await;
+
+    let refusal = refusal(&pool).await;
+
+    assert!(refusal.contains("Connect to the primary"), "{refusal}");
+}
+
+#[tokio::test]
+async fn another_isolation_than_read_committed_is_refused() {
+    let scene = Scene::new().await;
+    let pool = scene
+        .pool_with(|with| with.options([("default_transaction_isolation", "serializable")]))
+        .await;
+
+    let refusal = refusal(&pool).await;
+
+    assert!(
+        refusal.contains("transactions are serializable"),
+        "{refusal}"
+    );
+}
+
+#[tokio::test]
+async fn a_schema_of_another_version_is_refused_from_both_sides() {
+    let scene = Scene::new().await;
+    scene
+        .sql("update outbox.migration set version = 9999 where version = 12")
+        .await;
+    let newer = refusal(&scene.pool).await;
+    scene
+        .sql("delete from outbox.migration where version = 9999")
+        .await;
+
+    let older = refusal(&scene.pool).await;
+
+    assert!(newer.contains("migration 9999"), "{newer}");
+    assert!(
+        newer.contains("deploy the version that migrated it"),
+        "{newer}"
+    );
+    assert!(
+        older.contains("migration 12") && older.contains("migrate first"),
+        "{older}"
+    );
+}

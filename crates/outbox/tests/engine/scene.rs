@@ -1,5 +1,6 @@
 //! A database of its own for a test, with the engine's schema and a small shop in it.
 
+use std::any::Any;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use outbox::operation::By;
 use outbox::{Backoff, ConsumerSpec, Cut, NewEvent, Origin, Outbox, Relay};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool};
-use testkit::{Template, TestDb};
+use testkit::{Server, Template, TestDb};
 use uuid::Uuid;
 
 const SHOP: &str = include_str!("shop.sql");
@@ -20,16 +21,19 @@ const ENGINE: &str = concat!(
     include_str!("../../migrations/0011_payload.sql"),
     include_str!("../../migrations/0012_open_deliveries.sql"),
     include_str!("../../migrations/0013_operation.sql"),
-    include_str!("../../migrations/0014_origin.sql"),
     include_str!("../../migrations/0015_throttle.sql"),
     include_str!("../../migrations/0016_batch.sql"),
     include_str!("../../migrations/0017_schedule.sql"),
+    include_str!("../../migrations/0018_meta.sql"),
+    include_str!("../../migrations/0019_retention.sql"),
 );
 const PATIENCE: Duration = Duration::from_secs(25);
 
 /// A database, dropped when this value is.
 pub(crate) struct Scene {
-    db: TestDb,
+    url: String,
+    /// What keeps the database there.
+    _home: Box<dyn Any + Send>,
     pub(crate) pool: PgPool,
     pub(crate) outbox: Outbox,
 }
@@ -45,9 +49,36 @@ impl Scene {
             Ok(())
         });
         let db = db.await.unwrap();
-        let pool = pool(db.url(), "scene", 5).await;
+        Self::at(db.url().to_owned(), db).await
+    }
+
+    /// In a database that was made another way.
+    pub(crate) async fn at(url: String, home: impl Any + Send) -> Self {
+        let pool = pool(&url, "scene", 5).await;
         let outbox = Outbox::new(pool.clone());
-        Self { db, pool, outbox }
+        Self {
+            url,
+            _home: Box::new(home),
+            pool,
+            outbox,
+        }
+    }
+
+    /// In a server of its own, which the caller keeps.
+    pub(crate) async fn new_in(server: &Server) -> Self {
+        let scene = Self::at(server.url(), ()).await;
+        outbox::migrate(&scene.pool).await.unwrap();
+        sqlx::raw_sql(SHOP).execute(&scene.pool).await.unwrap();
+        scene
+    }
+
+    /// In a new server: the database of this one, as a dump of this instant brings it there.
+    pub(crate) async fn restored_elsewhere(&self) -> Self {
+        let server = Server::start(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let file = server.data_dir().join("dump.sql");
+        testkit::dump(self.url(), &file).unwrap();
+        testkit::restore(&file, &server.url()).unwrap();
+        Self::at(server.url(), server).await
     }
 
     /// Another process' view of the same database: a pool of its own, named `who`.
@@ -68,7 +99,7 @@ impl Scene {
 
     /// What a worker or relay on a runtime of its own connects to.
     pub(crate) fn url(&self) -> &str {
-        self.db.url()
+        &self.url
     }
 
     /// A pool with these connection options on top.

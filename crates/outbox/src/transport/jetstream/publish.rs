@@ -22,7 +22,6 @@ use super::headers::{self, Place};
 use crate::append::Outbox;
 use crate::event::{Event, Lane, LogPoint};
 use crate::supervise::pause;
-use crate::tick;
 use crate::transport::postgres::{self, Page};
 
 /// How many events are sent before their answers are waited for.
@@ -220,11 +219,11 @@ impl Publisher {
             self.last_of_ours(&stream, state.first_sequence, state.last_sequence)
                 .await?
         };
-        let Some((sequence, id, point)) = found else {
+        let Some((sequence, id, place)) = found else {
             return self.refill(state.last_sequence).await;
         };
-        let newest = self.newest_tick().await?;
-        if point.tick > newest {
+        let point = place.point;
+        if !self.is_of_this_log(place).await? {
             return Err(PublishError::Ahead(self.streams.stream(self.lane)));
         }
         let known = (sequence == state.last_sequence).then_some(id);
@@ -241,7 +240,7 @@ impl Publisher {
         stream: &Stream,
         first: u64,
         last: u64,
-    ) -> Result<Option<(u64, Uuid, LogPoint)>, PublishError> {
+    ) -> Result<Option<(u64, Uuid, Place)>, PublishError> {
         for sequence in (first..=last).rev() {
             let message = match stream.get_raw_message(sequence).await {
                 Ok(message) => message,
@@ -251,8 +250,8 @@ impl Publisher {
                 Err(error) => return Err(error.into()),
             };
             let event = headers::event(&message.headers, self.lane, &message.payload);
-            if let Some(event) = event {
-                return Ok(Some((sequence, event.event_id, event.point)));
+            if let (Some(event), Some(place)) = (event, headers::place(&message.headers)) {
+                return Ok(Some((sequence, event.event_id, place)));
             }
             tracing::warn!(
                 sequence,
@@ -309,9 +308,21 @@ impl Publisher {
         })
     }
 
-    async fn newest_tick(&self) -> Result<i64, sqlx::Error> {
-        let mut conn = self.outbox.pool().acquire().await?;
-        Ok(tick::newest(&mut conn).await?.0.n)
+    /// Whether the log has the tick of a message, or had it before it was pruned. A log that was
+    /// restored to an earlier instant counts up to the same numbers again, at other times.
+    async fn is_of_this_log(&self, place: Place) -> Result<bool, sqlx::Error> {
+        let row = sqlx::query!(
+            r#"
+            -- stream: whether the log has a tick
+            select max(n) as newest, (select at from outbox.tick where n = $1) as "at?"
+            from outbox.tick
+            "#,
+            place.point.tick,
+        )
+        .fetch_one(self.outbox.pool())
+        .await?;
+        let is_known = row.newest.is_some_and(|newest| place.point.tick <= newest);
+        Ok(is_known && row.at.is_none_or(|at| at == place.cut_at))
     }
 
     /// Written durably, whatever the session's setting: the log's ticks may have been committed
