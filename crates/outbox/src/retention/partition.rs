@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use sqlx::{AssertSqlSafe, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, Executor as _, PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 
 use super::RetentionError;
@@ -155,20 +155,19 @@ async fn fence_the_net(pool: &PgPool, from: i64) -> Result<(), sqlx::Error> {
 
 async fn brief(tx: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "-- retention: a moment
-set local lock_timeout = '50ms'"
+        "
+        -- retention: a moment
+        set local lock_timeout = '50ms'
+        "
     )
     .execute(tx)
     .await
     .map(drop)
 }
 
-/// The names are our own.
+/// Defines something; the names are our own.
 async fn run(conn: &mut PgConnection, sql: String) -> Result<(), sqlx::Error> {
-    sqlx::raw_sql(AssertSqlSafe(sql))
-        .execute(conn)
-        .await
-        .map(drop)
+    conn.execute(AssertSqlSafe(sql)).await.map(drop)
 }
 
 impl Partition {

@@ -26,7 +26,8 @@ async fn a_recovered_server_goes_on_and_handles_each_event_once() {
 
     let copy = server.recovered_copy(async || {
         scene.order(keys(1)[0]).await;
-        Ok(scene.until_handled("notebook", 2).await)
+        scene.until_handled("notebook", 2).await;
+        Ok(())
     });
     let copy = copy.await.unwrap();
     // Later than the instant that is recovered.
