@@ -93,7 +93,8 @@ begin
     perform set_config('outbox.changed_' || tg_relid || '_' || tg_argv[1], '', true);
     execute format(
         'select announced from (
-             select %2$I as announced from %1$s where %3$I = pg_current_xact_id()
+             select %2$I as announced from %1$s
+             where %3$I = pg_current_xact_id() and age(xmin) <= 0
              except all (
                  select event_id from outbox.event
                  where xid = pg_current_xact_id() and topic = %4$L and lane = 0
@@ -145,9 +146,13 @@ begin
     where batch_id = sealed;
 end $$;
 
-CREATE FUNCTION outbox.timeline() RETURNS bigint
-    LANGUAGE sql STABLE
-    RETURN ((('x'::text || lpad("left"(pg_walfile_name(pg_current_wal_lsn()), 8), 16, '0'::text)))::bit(64))::bigint;
+CREATE TABLE outbox.archived (
+    partition text NOT NULL,
+    last_id bigint NOT NULL,
+    events bigint NOT NULL,
+    file text,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
 
 CREATE TABLE outbox.batch (
     batch_id uuid NOT NULL,
@@ -212,6 +217,13 @@ ALTER TABLE outbox.consumer ALTER COLUMN consumer ADD GENERATED ALWAYS AS IDENTI
     NO MINVALUE
     NO MAXVALUE
     CACHE 1
+);
+
+CREATE TABLE outbox.dropped (
+    lane smallint NOT NULL,
+    topic text NOT NULL,
+    part smallint NOT NULL,
+    events bigint NOT NULL
 );
 
 CREATE SEQUENCE outbox.event_id
@@ -304,6 +316,14 @@ CREATE TABLE outbox.member (
     closed_until timestamp with time zone
 );
 
+CREATE TABLE outbox.meta (
+    one boolean DEFAULT true NOT NULL,
+    system_identifier bigint,
+    timeline integer,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT meta_one_row CHECK (one)
+);
+
 CREATE TABLE outbox.obsolete (
     consumer smallint NOT NULL,
     event_id uuid NOT NULL,
@@ -335,16 +355,6 @@ ALTER TABLE outbox.operation ALTER COLUMN operation ADD GENERATED ALWAYS AS IDEN
     CACHE 1
 );
 
-CREATE TABLE outbox.origin (
-    one boolean DEFAULT true NOT NULL,
-    system_identifier bigint NOT NULL,
-    timeline bigint NOT NULL,
-    rebased_id bigint DEFAULT 0 NOT NULL,
-    rebased_tick bigint DEFAULT 0 NOT NULL,
-    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    CONSTRAINT origin_one_row CHECK (one)
-);
-
 CREATE TABLE outbox."position" (
     consumer smallint NOT NULL,
     generation smallint NOT NULL,
@@ -357,6 +367,25 @@ CREATE TABLE outbox."position" (
     owner uuid,
     claim_until timestamp with time zone,
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+CREATE TABLE outbox.rebase (
+    tick bigint NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    actor text NOT NULL,
+    reason text NOT NULL,
+    from_identifier bigint,
+    to_identifier bigint,
+    events bigint NOT NULL,
+    CONSTRAINT rebase_actor_named CHECK ((actor <> ''::text)),
+    CONSTRAINT rebase_reason_given CHECK ((reason <> ''::text))
+);
+
+CREATE TABLE outbox.retained (
+    one boolean DEFAULT true NOT NULL,
+    id bigint DEFAULT 0 NOT NULL,
+    event_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    CONSTRAINT retained_one_row CHECK (one)
 );
 
 CREATE TABLE outbox.schedule (
@@ -419,7 +448,8 @@ CREATE TABLE outbox.tick (
     floor bigint NOT NULL,
     events bigint NOT NULL,
     max_id bigint NOT NULL,
-    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    base bigint
 );
 
 CREATE TABLE outbox.timer (
@@ -456,6 +486,9 @@ ALTER TABLE ONLY outbox.event ATTACH PARTITION outbox.event_0 FOR VALUES FROM (M
 
 ALTER TABLE ONLY outbox.event ATTACH PARTITION outbox.event_default DEFAULT;
 
+ALTER TABLE ONLY outbox.archived
+    ADD CONSTRAINT archived_pkey PRIMARY KEY (partition);
+
 ALTER TABLE ONLY outbox.batch_callback
     ADD CONSTRAINT batch_callback_pkey PRIMARY KEY (batch_id, outcome);
 
@@ -477,8 +510,14 @@ ALTER TABLE ONLY outbox.consumer
 ALTER TABLE ONLY outbox.delivery
     ADD CONSTRAINT delivery_pkey PRIMARY KEY (consumer, event_id);
 
+ALTER TABLE ONLY outbox.dropped
+    ADD CONSTRAINT dropped_pkey PRIMARY KEY (lane, topic, part);
+
 ALTER TABLE ONLY outbox.member
     ADD CONSTRAINT member_pkey PRIMARY KEY (member, consumer);
+
+ALTER TABLE ONLY outbox.meta
+    ADD CONSTRAINT meta_pkey PRIMARY KEY (one);
 
 ALTER TABLE ONLY outbox.obsolete
     ADD CONSTRAINT obsolete_pkey PRIMARY KEY (consumer, event_id);
@@ -486,11 +525,14 @@ ALTER TABLE ONLY outbox.obsolete
 ALTER TABLE ONLY outbox.operation
     ADD CONSTRAINT operation_pkey PRIMARY KEY (operation);
 
-ALTER TABLE ONLY outbox.origin
-    ADD CONSTRAINT origin_pkey PRIMARY KEY (one);
-
 ALTER TABLE ONLY outbox."position"
     ADD CONSTRAINT position_pkey PRIMARY KEY (consumer, generation, lane, shard, n);
+
+ALTER TABLE ONLY outbox.rebase
+    ADD CONSTRAINT rebase_pkey PRIMARY KEY (tick);
+
+ALTER TABLE ONLY outbox.retained
+    ADD CONSTRAINT retained_pkey PRIMARY KEY (one);
 
 ALTER TABLE ONLY outbox.schedule
     ADD CONSTRAINT schedule_pkey PRIMARY KEY (name);

@@ -173,6 +173,10 @@ async fn needed(pool: &PgPool) -> Result<Need, sqlx::Error> {
             from outbox.delivery
             join outbox.consumer using (consumer)
             where state <> 'dead'
+            union all
+            select format('batch %s', name), above_id
+            from outbox.batch
+            where state in ('open', 'sealed')
         )
         select by as "by!", id as "from!"
         from need

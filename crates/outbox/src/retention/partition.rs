@@ -91,8 +91,8 @@ pub async fn make_ahead(pool: &PgPool) -> Result<Vec<String>, sqlx::Error> {
     let above = row
         .astray
         .map_or(0, |id| (id.max(row.drawn) / SPAN + 2) * SPAN);
-    // What is astray lies below where we are; as long as that is inside of a partition, the next one
-    // follows it.
+    // What is astray lies below where we are: as long as that is inside of a partition, the next
+    // one follows it.
     let mut from = if row.drawn < end { end } else { end.max(above) };
     let mut made = Vec::new();
     while from < row.drawn + AHEAD * SPAN {
@@ -122,7 +122,8 @@ async fn make(pool: &PgPool, from: i64) -> Result<String, sqlx::Error> {
             attach partition {table} for values from ({from}) to ({below})"
         ),
         format!("alter table {table} drop constraint {name}_range"),
-        "alter table outbox.event_default drop constraint if exists event_default_outside".to_owned(),
+        "alter table outbox.event_default drop constraint if exists event_default_outside"
+            .to_owned(),
     ] {
         run(&mut tx, sql).await?;
     }
@@ -137,7 +138,8 @@ async fn fence_the_net(pool: &PgPool, from: i64) -> Result<(), sqlx::Error> {
     let mut tx = pool.begin().await?;
     brief(&mut tx).await?;
     for sql in [
-        "alter table outbox.event_default drop constraint if exists event_default_outside".to_owned(),
+        "alter table outbox.event_default drop constraint if exists event_default_outside"
+            .to_owned(),
         format!(
             "alter table outbox.event_default add constraint event_default_outside
             check (id < {from} or id >= {below}) not valid"

@@ -116,6 +116,8 @@ async fn maintenance_that_sleeps_fails_no_append() {
         .await;
     let later = scene.order(keys(1)[0]).await;
     assert_eq!(scene.count("select count(*) from outbox.event_5").await, 1);
+    let next = make_ahead(&scene.pool).await.unwrap();
+    assert_eq!(next, ["event_6"], "it follows, though one is astray");
     scene.publish().await;
     let mut read = log::ids(&scene.pool, 10).await;
     read.sort();
