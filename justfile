@@ -25,6 +25,10 @@ relay *ARGS: _postgres
 test *ARGS: setup
     cargo xtask test "$@"
 
+# Make the engine wrong in each way it knows: a test must notice
+mutants: setup
+    cargo xtask mutants
+
 # Check all but the tests: format, lints, docs, house rules, metadata, schema
 check: _postgres
     cargo fmt --all --check

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::consumer::Obsolete;
 use crate::event::{Event, Lane, LogPoint, Payload, Recorded};
+use crate::mutant::{self, Mutant};
 
 pub(crate) mod claim;
 pub mod dead;
@@ -182,6 +183,7 @@ pub(crate) async fn barred(
     let mut barred = Barred::default();
     for row in rows {
         match row.cancelled {
+            None if mutant::is(Mutant::KeysNotBlocked) => {}
             None => barred.keys.push(row.of),
             Some(reason) => barred.cancelled.push(Obsolete {
                 event_id: row.of,

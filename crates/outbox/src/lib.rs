@@ -1,16 +1,5 @@
-//! A transactional outbox on Postgres: events are appended in the transaction of the change they
-//! announce, and reach every consumer once, in commit order per key.
-//!
-//! - [`Outbox`] opens a [`UnitOfWork`], the only door to the log: it buffers events and writes them
-//!   as the last statement before COMMIT.
-//! - [`Relay`] cuts ticks: a tick is a snapshot, and its events are those that became visible since
-//!   the tick before.
-//!   It also appends the events that were planned for later ([`timer`]) and that recur
-//!   ([`schedule`]).
-//! - A [`Batch`] is done when all of its events are handled, and tells once ([`batch`]).
-//! - [`Worker`] runs consumers, [`Transactional`] or [`External`], from their own positions.
-//!
-//! The crate knows no word of the product that uses it and owns the schema `outbox`.
+//! Owns the schema `outbox`, and knows no word of the product that uses it.
+#![doc = include_str!("../README.md")]
 
 mod append;
 mod backlog;
@@ -28,6 +17,7 @@ pub mod ids;
 mod member;
 pub mod metrics;
 mod migrate;
+mod mutant;
 pub mod operation;
 mod position;
 mod relay;

@@ -7,6 +7,8 @@
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 
+use crate::mutant::{self, Mutant};
+
 /// A Postgres snapshot: which transactions had ended when it was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Snapshot {
@@ -64,6 +66,7 @@ impl Diff {
                 .xip
                 .iter()
                 .filter(|xid| upper.sees(**xid))
+                .filter(|_| !mutant::is(Mutant::LateOnesForgotten))
                 .map(u64::to_string)
                 .collect(),
         }

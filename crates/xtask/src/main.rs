@@ -5,6 +5,7 @@
 //! written and a difference is an error, which is what the continuous integration wants.
 
 mod metadata;
+mod mutants;
 mod nextest;
 mod scan;
 mod schema;
@@ -27,6 +28,7 @@ usage: cargo xtask <command>
 
   sqlx [--check]        write the query metadata (`.sqlx`), or compare it
   schema [--check]      write the dump of the migrated schema (`schema.sql`), or compare it
+  mutants               make the engine wrong in each known way; a test must notice
   tidy                  check the house rules
   test [ARGUMENTS...]   run the tests; the arguments go to `cargo nextest run`";
 
@@ -52,6 +54,7 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["sqlx", "--check"] => metadata::check(&workspace),
         ["schema"] => schema::write(&workspace),
         ["schema", "--check"] => schema::check(&workspace),
+        ["mutants"] => mutants::run(&workspace),
         ["tidy"] => tidy::run(&workspace),
         ["test", rest @ ..] => nextest::run(&workspace, rest),
         [] | ["help" | "--help" | "-h"] => {

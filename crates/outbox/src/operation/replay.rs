@@ -12,6 +12,7 @@ use sqlx::{PgConnection, PgPool};
 use super::{By, OperationError, known};
 use crate::append;
 use crate::event::LogPoint;
+use crate::mutant::{self, Mutant};
 use crate::position::CLOSED;
 
 /// From where to read again.
@@ -54,7 +55,9 @@ pub async fn replay(
         return Err(OperationError::NotReplayable { name });
     }
     let after = tick_before(&mut tx, start).await?;
-    close(&mut tx, consumer, row.generation).await?;
+    if !mutant::is(Mutant::GenerationLeftOpen) {
+        close(&mut tx, consumer, row.generation).await?;
+    }
     if let Some(seconds) = claimed_for(&mut tx, consumer, row.generation).await? {
         let name = name.to_owned();
         return Err(OperationError::Busy { name, seconds });

@@ -18,6 +18,7 @@ use crate::delivery::claim::Claim;
 use crate::delivery::{self, Parking};
 use crate::event::Event;
 use crate::member::Claimant;
+use crate::mutant::{self, Mutant};
 use crate::position::{self, Fence};
 use crate::throttle::Tokens;
 
@@ -182,6 +183,9 @@ impl<H: External> ExternalRunner<H> {
                 delivery::park(&mut tx, self.subscription.id(), event, parking).await?;
             }
         }
+        if fence == Fence::Lost && mutant::is(Mutant::ResultsRolledBack) {
+            return Ok(false);
+        }
         tx.commit().await.map_err(|error| error.0)?;
         match fence {
             Fence::Held(cursor) => progress.cursor = cursor,
@@ -331,7 +335,8 @@ impl<H: External> ExternalRunner<H> {
             report(&self.subscription, &event, &parking);
             progress.parked.push((event, parking));
         }
-        for call in &made.slow {
+        let marked = !mutant::is(Mutant::StragglerUnmarked);
+        for call in made.slow.iter().filter(|_| marked) {
             let parking = Parking::Running {
                 owner: self.subscription.context.member,
                 seconds: self.subscription.lease_s(),

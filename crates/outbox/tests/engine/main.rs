@@ -33,6 +33,7 @@ mod scene;
 mod schedule;
 mod shop;
 mod silent;
+mod simulation;
 mod slow;
 mod throttles;
 mod ticks;

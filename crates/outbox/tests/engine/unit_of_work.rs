@@ -239,7 +239,7 @@ async fn a_cancelled_begin_leaves_no_transaction_open() {
 
     let mut naive = Vec::new();
     // A slow moment of the machine may hide it.
-    for _ in 0..10 {
+    for _ in 0..40 {
         if naive.is_empty() {
             naive = openings(&scene, true).await;
         }

@@ -156,3 +156,24 @@ async fn of_two_that_come_last_at_once_one_sees_the_others_fact() {
     assert_eq!(last_at_once("select 1").await, 0, "each misses the other");
     assert_eq!(last_at_once("select from shop.whole for update").await, 1);
 }
+
+/// Three processes pass each seal with their shards at about the same time.
+#[tokio::test]
+async fn batches_whose_last_facts_come_at_once_all_end() {
+    let scene = Scene::new().await;
+    let _relay = Host::relay(&scene, "relay").await;
+    let mut hosts = Vec::new();
+    for name in ["one", "two", "three"] {
+        let host = Host::worker(&scene, name, |worker| {
+            worker.transactional(impatient("notebook", 1), Notebook::of("notebook"));
+        });
+        hosts.push(host.await);
+    }
+    for _ in 0..60 {
+        let batch = open(&scene).await;
+        fill(&scene, batch, &keys(4)).await;
+        seal(&scene, batch).await;
+    }
+    let ended = "select count(*) from outbox.batch where state = 'succeeded'";
+    scene.until_count(ended, 60).await;
+}

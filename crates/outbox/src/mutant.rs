@@ -1,0 +1,41 @@
+//! Mutants: variants of the engine that are wrong on purpose, one of which a run of the tests may
+//! choose by the variable `OUTBOX_MUTANT`. Each has a test that must notice it, see
+//! `cargo xtask mutants`; a promise whose test passes without it is not tested.
+//!
+//! Built with the feature `mutants` only, and never for a release.
+
+#[cfg(all(feature = "mutants", not(debug_assertions)))]
+compile_error!("the feature `mutants` makes the engine wrong on purpose: not for a release");
+
+/// What is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mutant {
+    /// A diff of two snapshots leaves out who was open in the first, as a cursor on ids does.
+    LateOnesForgotten,
+    /// Answers are rolled back with a fence that was lost.
+    ResultsRolledBack,
+    /// Two events of a key are called for at once.
+    OneRound,
+    /// A slow call leaves its batch without a delivery.
+    StragglerUnmarked,
+    /// Later events of a key do not wait for the one in trouble.
+    KeysNotBlocked,
+    /// A batch looks whether it is done without its lock.
+    BatchUnlocked,
+    /// A replay leaves the old generation open.
+    GenerationLeftOpen,
+    /// A rebase trusts transaction ids of another cluster.
+    ForeignIdsTrusted,
+}
+
+/// Whether the engine is to be wrong in this way.
+#[cfg(feature = "mutants")]
+pub(crate) fn is(mutant: Mutant) -> bool {
+    std::env::var("OUTBOX_MUTANT").is_ok_and(|chosen| chosen == format!("{mutant:?}"))
+}
+
+/// Never.
+#[cfg(not(feature = "mutants"))]
+pub(crate) const fn is(_: Mutant) -> bool {
+    false
+}
