@@ -235,6 +235,44 @@ pub(crate) async fn release(pool: &PgPool, owner: Uuid) -> Result<u64, sqlx::Err
     Ok(released.rows_affected())
 }
 
+/// Gives back claims on shards of a lane that are no longer ours: a batch that broke off left them,
+/// and their new owner would wait for their deadlines, since we live.
+pub(crate) async fn give_back(
+    pool: &PgPool,
+    claimant: Claimant,
+    (generation, lane): (i16, Lane),
+    ours: &[i16],
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "
+        -- position: give back what is another's
+        insert into outbox.position (consumer, generation, lane, shard, n, tick, id, passed)
+        select consumer, $2, $3, number, n + 1, tick, id, passed
+        from outbox.consumer
+        cross join generate_series(0, shards - 1) as number
+        cross join lateral (
+            select n, tick, id, passed, owner, claim_until
+            from outbox.position
+            where position.consumer = consumer.consumer
+                and generation = $2 and lane = $3 and shard = number
+            order by n desc
+            limit 1
+        ) as newest
+        where consumer = $1 and owner = $4 and claim_until > clock_timestamp()
+            and number <> all ($5::smallint[])
+        on conflict do nothing
+        ",
+        claimant.consumer,
+        generation,
+        lane.code(),
+        claimant.member,
+        ours,
+    )
+    .execute(pool)
+    .await
+    .map(drop)
+}
+
 /// The newest rows of a consumer's shards in a lane, one look-up each: a busy shard writes
 /// thousands of rows an hour. None of a generation that is over.
 pub(crate) async fn newest(

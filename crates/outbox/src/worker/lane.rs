@@ -333,6 +333,11 @@ impl<R: Runner> LaneLoop<R> {
         let subscription = self.runner.subscription();
         let (pool, id) = (subscription.context.outbox.pool(), subscription.id());
         let generation = self.registered.generation;
+        let claimant = self.runner.claimant();
+        // Where a repeated call would be seen, one that is still under way keeps its claim.
+        if claimant.succeeds_silent {
+            position::give_back(pool, claimant, (generation, self.lane), &mine).await?;
+        }
         let newest = position::newest(pool, id, generation, self.lane).await?;
         let mut held = HashMap::new();
         for (number, cursor) in newest {

@@ -3,14 +3,14 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use outbox::{ConsumerSpec, Lane, Origin};
+use outbox::{Act, ConsumerSpec, Lane, Origin};
 use sqlx::Connection;
 
 use crate::host::Host;
 use crate::log;
 use crate::proxy::{PAGE, Proxy};
 use crate::scene::{Scene, impatient, keys, until};
-use crate::shop::{Gate, Notebook};
+use crate::shop::{Carrier, Gate, Notebook};
 
 fn spec() -> ConsumerSpec {
     ConsumerSpec {
@@ -161,4 +161,31 @@ async fn a_stop_writes_positions_over_events_of_other_topics() {
 
     assert_eq!(scene.count(stands).await, 1);
     other.close().await.unwrap();
+}
+
+/// A batch that broke off leaves its claim. As long as its process lives nobody else may take it,
+/// so the process gives it back when the shard becomes another's.
+#[tokio::test]
+async fn a_claim_that_was_left_on_a_shard_that_moved_is_given_back() {
+    let scene = Scene::new().await;
+    let carrier = |worker: &mut outbox::Worker| {
+        let carrier = Carrier::with(|_| async { Act::Answer("sent".to_owned()) });
+        worker.external(impatient("carrier", 1), carrier);
+    };
+    let _one = Host::worker(&scene, "one", carrier).await;
+    scene
+        .sql(
+            "insert into outbox.position
+                (consumer, generation, lane, shard, n, tick, id, passed, owner, claim_until)
+            select distinct on (lane, shard) position.consumer, generation, lane, shard, n + 1,
+                tick, id, passed, member, now() + interval '70 seconds'
+            from outbox.position, outbox.member
+            order by lane, shard, n desc",
+        )
+        .await;
+
+    let _two = Host::worker(&scene, "two", carrier).await;
+    scene.orders(&keys(64), Origin::of("customer")).await;
+    scene.publish().await;
+    scene.until_handled("carrier", 64).await;
 }
