@@ -449,7 +449,8 @@ CREATE TABLE outbox.tick (
     events bigint NOT NULL,
     max_id bigint NOT NULL,
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    base bigint
+    base bigint,
+    bulk bigint
 );
 
 CREATE TABLE outbox.timer (

@@ -7,6 +7,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 
+use crate::event::Lane;
 use crate::mutant::{self, Mutant};
 
 /// A Postgres snapshot: which transactions had ended when it was taken.
@@ -100,13 +101,27 @@ pub(crate) struct Tick {
     pub(crate) n: i64,
     pub(crate) snapshot: Snapshot,
     pub(crate) floor: i64,
+    /// Of both lanes.
     pub(crate) events: i64,
+    /// Of the bulk lane; unknown for a tick that was cut before it was counted, or of a rebase.
+    pub(crate) bulk: Option<i64>,
     pub(crate) max_id: i64,
     /// For a tick that begins a chain in another cluster: the highest id of the chain before.
     pub(crate) base: Option<i64>,
     /// Tells this tick from another of the same number, which a crash of the server can bring
     /// about.
     pub(crate) at: DateTime<Utc>,
+}
+
+impl Tick {
+    /// How many events of a lane it holds, or of both where that is not known.
+    pub(crate) fn of(&self, lane: Lane) -> i64 {
+        match (lane, self.bulk) {
+            (_, None) => self.events,
+            (Lane::Bulk, Some(bulk)) => bulk,
+            (Lane::Interactive, Some(bulk)) => self.events - bulk,
+        }
+    }
 }
 
 /// What a diff holds.
@@ -130,7 +145,7 @@ pub(crate) async fn from(
     let rows = sqlx::query!(
         r#"
         -- tick: read on
-        select n, snapshot::text as "snapshot!", floor, events, max_id, base, at
+        select n, snapshot::text as "snapshot!", floor, events, bulk, max_id, base, at
         from outbox.tick
         where n >= $1
         order by n
@@ -150,6 +165,7 @@ pub(crate) async fn from(
                 snapshot,
                 floor: row.floor,
                 events: row.events,
+                bulk: row.bulk,
                 max_id: row.max_id,
                 base: row.base,
                 at: row.at,
@@ -165,7 +181,7 @@ pub(crate) async fn newest(
     let row = sqlx::query!(
         r#"
         -- tick: newest
-        select n, snapshot::text as "snapshot!", floor, events, max_id, base, at,
+        select n, snapshot::text as "snapshot!", floor, events, bulk, max_id, base, at,
             pg_current_snapshot()::text as "current!"
         from outbox.tick
         order by n desc
@@ -182,6 +198,7 @@ pub(crate) async fn newest(
             snapshot,
             floor: row.floor,
             events: row.events,
+            bulk: row.bulk,
             max_id: row.max_id,
             base: row.base,
             at: row.at,
@@ -278,39 +295,41 @@ pub(crate) async fn cut(pool: &PgPool, sequence: i64) -> Result<Looked, sqlx::Er
         -- An arm per lane, for the partial indexes; an arm for the range and one for the late,
         -- because OR would read the whole table.
         new as (
-            select id from outbox.event
+            select id, lane from outbox.event
             where lane = 0 and id > (select floor from bound)
                 and xid >= (select lower from bound) and xid < (select upper from bound)
                 and xid <> all ((select open from bound)::xid8[])
             union all
-            select id from outbox.event
+            select id, lane from outbox.event
             where lane = 1 and id > (select floor from bound)
                 and xid >= (select lower from bound) and xid < (select upper from bound)
                 and xid <> all ((select open from bound)::xid8[])
             union all
-            select id from outbox.event
+            select id, lane from outbox.event
             where lane = 0 and id > (select floor from bound)
                 and xid = any ((select late from bound)::xid8[])
             union all
-            select id from outbox.event
+            select id, lane from outbox.event
             where lane = 1 and id > (select floor from bound)
                 and xid = any ((select late from bound)::xid8[])
         ),
         content as materialized (
-            select count(*) as events, max(id) as max_id from new
+            select count(*) as events, count(*) filter (where lane = 1) as bulk,
+                max(id) as max_id
+            from new
         ),
         drawn as materialized (
             select case when is_called then last_value else 0 end as id from outbox.event_id
         ),
         cut as (
-            insert into outbox.tick (n, snapshot, sequence, floor, events, max_id)
+            insert into outbox.tick (n, snapshot, sequence, floor, events, bulk, max_id)
             select n + 1, pg_current_snapshot(), case when drawn.id < $1 then 0 else $1 end,
                 greatest(floor, (
                     select sequence from outbox.tick
                     where xid < pg_snapshot_xmin(pg_current_snapshot())
                     order by xid desc
                     limit 1
-                )), events, max_id
+                )), events, bulk, max_id
             from bound, content, drawn
             -- The server may be another one since it was looked at.
             where events > 0 and upper >= lower

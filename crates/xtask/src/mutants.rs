@@ -31,7 +31,7 @@ const MUTANTS: &[(&str, &str)] = &[
     ),
     (
         "BatchUnlocked",
-        "batches::trouble::batches_whose_last_facts_come_at_once_all_end",
+        "batches::trouble::a_batch_whose_last_facts_come_at_once_ends",
     ),
     (
         "GenerationLeftOpen",

@@ -24,8 +24,8 @@ use fetch::{Wanted, Window, fetch};
 
 /// How many ticks' snapshots are read for one page.
 const TICKS: i64 = 256;
-/// How many events a page spans at most, of both lanes and all topics: a batch of some hundred for
-/// each of eight shards.
+/// How many events of its lane a page spans at most, of all topics: a batch of some hundred for each
+/// of eight shards.
 const EVENTS: i64 = 4_000;
 /// How many pages are kept for the other consumers of this process.
 const KEPT: usize = 8;
@@ -148,7 +148,7 @@ impl Reader {
         }
         let mut conn = self.pool.acquire().await?;
         let ticks = ticks(&mut conn, after).await?;
-        let Some(span) = Span::after(&ticks, after, EVENTS) else {
+        let Some(span) = Span::after(&ticks, lane, after, EVENTS) else {
             near.end = Some((after, heard));
             return Ok(None);
         };
@@ -177,9 +177,8 @@ impl Reader {
     }
 }
 
-/// Reads what follows a point, or nothing when the log ends there: about `size` events of both
-/// lanes together, and then those of `lane`. What is read never depends on how it is cut into
-/// pages.
+/// Reads what follows a point, or nothing when the log ends there: about `size` events of `lane`.
+/// What is read never depends on how it is cut into pages.
 ///
 /// # Errors
 /// The database's.
@@ -200,7 +199,7 @@ pub(crate) async fn read_some(
     size: i64,
 ) -> Result<Option<Page>, sqlx::Error> {
     let ticks = ticks(conn, after).await?;
-    match Span::after(&ticks, after, size) {
+    match Span::after(&ticks, wanted.0, after, size) {
         Some(span) => span.read(conn, wanted, after).await.map(Some),
         None => Ok(None),
     }
@@ -213,6 +212,7 @@ async fn ticks(conn: &mut PgConnection, after: LogPoint) -> Result<Vec<Tick>, sq
 
 /// Which ticks a page covers, and up to which id.
 struct Span<'a> {
+    lane: Lane,
     lower: &'a Tick,
     ticks: &'a [Tick],
     above_id: i64,
@@ -222,49 +222,64 @@ struct Span<'a> {
 }
 
 impl<'a> Span<'a> {
-    fn after(ticks: &'a [Tick], after: LogPoint, size: i64) -> Option<Self> {
+    fn after(ticks: &'a [Tick], lane: Lane, after: LogPoint, size: i64) -> Option<Self> {
         let here = ticks.iter().position(|tick| tick.n == after.tick)?;
+        // What is above the old chain's ids and what lies below are told apart in different ways.
+        let is_whole = |tick: &Tick| tick.of(lane) <= size && tick.base.is_none();
         if after.id < ticks[here].max_id {
-            // In the middle of a giant tick.
-            let lower = &ticks[here.checked_sub(1)?];
-            return Some(Self::inside(lower, &ticks[here..=here], after.id, size));
+            // The rest of a tick.
+            let (lower, rest) = (&ticks[here.checked_sub(1)?], &ticks[here..=here]);
+            if is_whole(&rest[0]) {
+                return Some(Self::of(lane, lower, rest, after.id));
+            }
+            return Some(Self::inside(lane, (lower, rest), after.id, size));
         }
         let lower = &ticks[here];
         let mut sum = 0;
         let fit = ticks[here + 1..].iter().take_while(|tick| {
-            sum += tick.events;
-            sum <= size && tick.base.is_none()
+            sum += tick.of(lane);
+            sum <= size && is_whole(tick)
         });
         match fit.count() {
             0 => {
                 let giant = ticks
                     .get(here + 1..here + 2)
                     .filter(|giant| !giant.is_empty())?;
-                Some(Self::inside(lower, giant, lower.floor, size))
+                Some(Self::inside(lane, (lower, giant), lower.floor, size))
             }
             n => {
-                let ticks = &ticks[here + 1..=here + n];
-                let last = &ticks[n - 1];
-                let to = LogPoint {
-                    tick: last.n,
-                    id: last.max_id,
-                };
-                Some(Self {
-                    lower,
-                    ticks,
-                    above_id: lower.floor,
-                    to,
-                    is_inside: false,
-                })
+                let whole = &ticks[here + 1..=here + n];
+                Some(Self::of(lane, lower, whole, lower.floor))
             }
         }
     }
 
-    fn inside(lower: &'a Tick, giant: &'a [Tick], above_id: i64, size: i64) -> Self {
-        // What is above the old chain's ids and what lies below are told apart in different ways.
+    /// Ticks to their ends.
+    fn of(lane: Lane, lower: &'a Tick, ticks: &'a [Tick], above_id: i64) -> Self {
+        let last = &ticks[ticks.len() - 1];
+        Self {
+            lane,
+            lower,
+            ticks,
+            above_id,
+            to: LogPoint {
+                tick: last.n,
+                id: last.max_id,
+            },
+            is_inside: false,
+        }
+    }
+
+    fn inside(
+        lane: Lane,
+        (lower, giant): (&'a Tick, &'a [Tick]),
+        above_id: i64,
+        size: i64,
+    ) -> Self {
         let end = giant[0].base.filter(|base| above_id < *base);
         let id = end.unwrap_or(giant[0].max_id).min(above_id + size);
         Self {
+            lane,
             lower,
             ticks: giant,
             above_id,
@@ -276,9 +291,9 @@ impl<'a> Span<'a> {
         }
     }
 
-    /// How many it holds at most, of both lanes.
+    /// How many of its lane it holds at most.
     fn events(&self) -> i64 {
-        self.ticks.iter().map(|tick| tick.events).sum()
+        self.ticks.iter().map(|tick| tick.of(self.lane)).sum()
     }
 
     async fn read(
@@ -287,9 +302,11 @@ impl<'a> Span<'a> {
         wanted: Wanted<'_>,
         after: LogPoint,
     ) -> Result<Page, sqlx::Error> {
-        let diff = self.diff();
         let tick_of = |xid| self.tick_of(xid);
-        let mut events = fetch(conn, wanted, &diff, self.window(), tick_of).await?;
+        let mut events = match self.events() {
+            0 => Vec::new(),
+            _ => fetch(conn, wanted, &self.diff(), self.window(), tick_of).await?,
+        };
         events.retain(|event| after < event.point);
         events.sort_unstable_by_key(|event| event.point);
         let known = std::iter::once(self.lower).chain(self.ticks);

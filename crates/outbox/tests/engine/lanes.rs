@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use outbox::{Lane, Origin};
+use outbox::transport::postgres;
+use outbox::{Lane, LogPoint, Origin};
 
 use crate::host::Host;
 use crate::scene::{Scene, impatient, keys, until};
@@ -80,4 +81,36 @@ async fn handlers_of_bulk_events_take_turns_and_leave_connections_to_the_interac
     gate.open();
     scene.until_handled("notebook", 401).await;
     worker.stop().await;
+}
+
+/// In how many pages of a hundred the interactive lane is read, and how many events they hold.
+async fn interactive_pages(scene: &Scene) -> (usize, usize) {
+    let mut conn = scene.pool.acquire().await.unwrap();
+    let (mut pages, mut events) = (0, 0);
+    let mut after = LogPoint::default();
+    while let Some(page) = postgres::read(&mut conn, Lane::Interactive, after, 100)
+        .await
+        .unwrap()
+    {
+        after = page.to;
+        pages += 1;
+        events += page.events.len();
+    }
+    (pages, events)
+}
+
+#[tokio::test]
+async fn a_lane_goes_past_a_giant_tick_of_the_other_in_one_page() {
+    let scene = Scene::new().await;
+    let bulk = Origin::of("month end").bulk();
+    scene.order(keys(1)[0]).await;
+    scene.orders(&keys(3_000), bulk).await;
+    scene.order(keys(1)[0]).await;
+    assert_eq!(scene.publish().await, 1, "all in one tick");
+
+    assert_eq!(interactive_pages(&scene).await, (1, 2));
+
+    // Not knowing how many of each lane it holds, a reader looks through all of it.
+    scene.sql("update outbox.tick set bulk = null").await;
+    assert_eq!(interactive_pages(&scene).await, (31, 2));
 }

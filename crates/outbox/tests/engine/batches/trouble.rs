@@ -157,23 +157,50 @@ async fn of_two_that_come_last_at_once_one_sees_the_others_fact() {
     assert_eq!(last_at_once("select from shop.whole for update").await, 1);
 }
 
-/// Three processes pass each seal with their shards at about the same time.
+/// Whoever passes a seal after it was noted waits at its end until the test lets it go.
+const HELD: &str = "
+    create function shop.hold() returns trigger language plpgsql as $$
+    begin
+        if exists (
+            select from outbox.batch
+            where seal_tick is not null and xmin <> pg_current_xact_id()::xid
+        ) then
+            perform pg_advisory_xact_lock_shared(1);
+        end if;
+        return null;
+    end $$;
+    create constraint trigger hold after insert on outbox.position
+    deferrable initially deferred for each row execute function shop.hold()";
+
+/// Three consumers pass a seal, the last two of them in transactions that overlap.
 #[tokio::test]
-async fn batches_whose_last_facts_come_at_once_all_end() {
+async fn a_batch_whose_last_facts_come_at_once_ends() {
     let scene = Scene::new().await;
     let _relay = Host::relay(&scene, "relay").await;
-    let mut hosts = Vec::new();
-    for name in ["one", "two", "three"] {
-        let host = Host::worker(&scene, name, |worker| {
-            worker.transactional(impatient("notebook", 1), Notebook::of("notebook"));
-        });
-        hosts.push(host.await);
+    let worker = Host::worker(&scene, "worker", |worker| {
+        for consumer in ["one", "two", "three"] {
+            let spec = ConsumerSpec {
+                shards: 1,
+                ..impatient(consumer, 1)
+            };
+            worker.transactional(spec, Notebook::of(consumer));
+        }
+    })
+    .await;
+    let batch = open(&scene).await;
+    fill(&scene, batch, &keys(4)).await;
+    for consumer in ["one", "two", "three"] {
+        scene.until_handled(consumer, 4).await;
     }
-    for _ in 0..60 {
-        let batch = open(&scene).await;
-        fill(&scene, batch, &keys(4)).await;
-        seal(&scene, batch).await;
-    }
-    let ended = "select count(*) from outbox.batch where state = 'succeeded'";
-    scene.until_count(ended, 60).await;
+    sqlx::raw_sql(HELD).execute(&scene.pool).await.unwrap();
+    let mut holder = scene.connection().await;
+    run(&mut holder, "begin; select pg_advisory_xact_lock(1)").await;
+    seal(&scene, batch).await;
+    let waiting = "select count(*) from shop.session where wait_event_type = 'Lock'";
+    scene.until_count(waiting, 2).await;
+
+    run(&mut holder, "commit").await;
+
+    until_state(&scene, batch, State::Succeeded).await;
+    worker.stop().await;
 }
