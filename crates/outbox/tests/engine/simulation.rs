@@ -18,7 +18,7 @@ use crate::schedule::Dice;
 use crate::shop::{Carrier, Notebook};
 
 const WRITERS: usize = 3;
-const TRANSACTIONS: usize = 210;
+const TRANSACTIONS: usize = 130;
 /// Schedules of one test.
 const EACH: u64 = 25;
 
@@ -109,7 +109,9 @@ impl Simulation {
     }
 
     async fn handled(&self, consumer: &str) -> usize {
-        self.scene.handled_by(consumer).await.len()
+        let count = "select count(*) from shop.handled where consumer = $1";
+        let count = sqlx::query_scalar::<_, i64>(count).bind(consumer);
+        usize::try_from(count.fetch_one(&self.scene.pool).await.unwrap()).unwrap()
     }
 }
 
@@ -129,7 +131,7 @@ async fn write(outbox: Outbox, keys: Vec<Uuid>, mut dice: Dice) -> usize {
             ..Origin::of("customer")
         };
         let mut tx = outbox.begin(origin).await.unwrap();
-        let mut changed: Vec<Uuid> = (0..=dice.below(3))
+        let mut changed: Vec<Uuid> = (0..=dice.below(6))
             .map(|_| keys[dice.below(keys.len())])
             .collect();
         changed.sort();
@@ -206,10 +208,7 @@ async fn run(seed: u64) {
 }
 
 async fn check(scene: &Scene, events: usize, told: &str) {
-    assert!(
-        events >= 1_000 * WRITERS * TRANSACTIONS / 1_000 / 2,
-        "{told}"
-    );
+    assert!(events >= 1_000, "{told}");
     let events = i64::try_from(events).unwrap();
     for (promise, rows) in [
         (
