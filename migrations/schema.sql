@@ -238,7 +238,11 @@ CREATE TABLE billing.month_close (
     state text NOT NULL,
     started_at timestamp with time zone NOT NULL,
     closed_at timestamp with time zone,
+    batch_id uuid,
+    settled_at timestamp with time zone,
     CONSTRAINT month_close_closed_has_instant CHECK (((state = 'closed'::text) = (closed_at IS NOT NULL))),
+    CONSTRAINT month_close_settled_by_batch CHECK (((settled_at IS NULL) OR (batch_id IS NOT NULL))),
+    CONSTRAINT month_close_settled_is_closed CHECK (((settled_at IS NULL) OR (state = 'closed'::text))),
     CONSTRAINT month_close_starts_a_month CHECK ((EXTRACT(day FROM month) = (1)::numeric)),
     CONSTRAINT month_close_state_known CHECK ((state = ANY (ARRAY['running'::text, 'closed'::text])))
 );

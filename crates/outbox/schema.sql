@@ -75,7 +75,7 @@ begin
     elsif found_batch.state = 'sealed' and follows then
         insert into outbox.batch_wave (batch_id, wave) values (joined, found_batch.wave + 1)
         on conflict do nothing;
-    elsif found_batch.state <> 'open' then
+    elsif found_batch.state <> 'open' and not follows then
         raise exception 'batch % is %: it takes no more members', joined, found_batch.state
             using errcode = 'check_violation', constraint = 'batch_is_open',
                   hint = 'Open another batch; only its members'' handlers add to a sealed one.';

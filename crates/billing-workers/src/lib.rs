@@ -5,6 +5,7 @@
 //! | `collection-report` | invoices and payments        | the month's figures, transactional      |
 //! | `documents`         | invoices                     | one HTML file per invoice               |
 //! | `dunning`           | payments that were declined  | retries on their days, holds            |
+//! | `finance-report`    | closes that are settled      | the month's report, the end of the run  |
 //! | `notices`           | invoices, payments and holds | one mail per cause                      |
 //! | `payments`          | invoices, what changed since | charges cards                           |
 //! | `refunds`           | refunds that were asked for  | gives money back to cards               |
@@ -22,6 +23,7 @@ use crate::payload::{InvoiceFinalizedV1, Payload};
 mod collection_report;
 mod documents;
 mod dunning;
+mod finance_report;
 pub mod gateways;
 mod notices;
 mod payload;
@@ -33,6 +35,7 @@ pub mod site;
 pub use collection_report::CollectionReport;
 pub use documents::{Documents, FolderError};
 pub use dunning::Dunning;
+pub use finance_report::{FinanceReport, ReportFileError, Settling, report_path, write_report};
 pub use notices::{
     Counting, EmlFolder, MailConfig, MailError, MailSink, Message, Notices, Sender, SenderError,
     Sink, Smtp, SmtpUrl, SmtpUrlError,
@@ -46,6 +49,8 @@ pub use runtime::runtime;
 pub struct WorkersConfig {
     /// The folder of the invoices' files; it is created if it is not there.
     pub documents_dir: PathBuf,
+    /// The folder of the months' reports.
+    pub reports_dir: PathBuf,
     /// The gateways that cards are charged at.
     pub gateways: Gateways,
     /// How customers are told.
@@ -79,11 +84,12 @@ pub fn names() -> Vec<&'static str> {
 
 /// How each consumer is read and retried.
 #[must_use]
-pub fn specs() -> [ConsumerSpec; 6] {
+pub fn specs() -> [ConsumerSpec; 7] {
     [
         collection_report(),
         documents(),
         dunning(),
+        finance_report(),
         notices(),
         payments(),
         refunds(),
@@ -96,6 +102,16 @@ fn collection_report() -> ConsumerSpec {
 
 fn dunning() -> ConsumerSpec {
     ConsumerSpec::new("dunning", dunning::TOPICS)
+}
+
+/// A report of a million accounts takes this long at most.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(600);
+
+fn finance_report() -> ConsumerSpec {
+    ConsumerSpec {
+        call_timeout: REPORT_TIMEOUT,
+        ..ConsumerSpec::new("finance-report", finance_report::TOPICS)
+    }
 }
 
 /// A disk that does not answer within this time holds nobody else's document up.
@@ -185,6 +201,10 @@ pub fn add_all(
     }
     if is_wanted(&documents()) {
         worker.external(documents(), Documents::in_folder(&config.documents_dir)?);
+    }
+    if is_wanted(&finance_report()) {
+        let (pool, folder) = (config.outbox.pool().clone(), &config.reports_dir);
+        worker.external(finance_report(), FinanceReport::into_folder(pool, folder));
     }
     if is_wanted(&notices()) {
         add_notices(worker, &config.mail)?;

@@ -4,7 +4,7 @@
 //! deploy of a program that knows it: it is never a dead letter.
 
 use billing::dunning::Declined;
-use billing::ids::{AccountId, InvoiceId, PaymentId, RefundId};
+use billing::ids::{AccountId, InvoiceId, PaymentId, RefundId, RunId};
 use billing::money::{Currency, Money};
 use billing::report::{Fact, Finalized};
 use chrono::NaiveDate;
@@ -41,6 +41,7 @@ payload! {
     PaymentDeclinedV1: "payment.declined" [];
     DunningDueV1: "dunning.due" [];
     RefundRequestedV1: "refund.requested" [];
+    MonthCloseSettledV1: "month_close.settled" [];
 }
 
 /// Version 1 of `invoice.finalized`.
@@ -142,6 +143,14 @@ pub(crate) struct DunningDueV1 {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct RefundRequestedV1 {
     pub(crate) refund_id: RefundId,
+}
+
+/// Version 1 of `month_close.settled`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct MonthCloseSettledV1 {
+    pub(crate) run_id: RunId,
+    #[serde(deserialize_with = "month")]
+    pub(crate) month: NaiveDate,
 }
 
 fn month<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NaiveDate, D::Error> {

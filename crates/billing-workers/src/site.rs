@@ -203,6 +203,12 @@ impl Site {
         self.data_dir.join("documents")
     }
 
+    /// Where the months' reports are written.
+    #[must_use]
+    pub fn reports_dir(&self) -> PathBuf {
+        self.data_dir.join("reports")
+    }
+
     /// Which database it is, for people: never with its password.
     #[must_use]
     pub fn database(&self) -> &str {

@@ -5,16 +5,20 @@
 //! that was killed goes on where it stopped; several at once share the periods, because each locks
 //! what it bills and leaves out what another has locked.
 //!
+//! What a close appends, and what follows from it, is a batch: when all of it has been handled, the
+//! run is settled.
+//!
 //! Owns `billing.month_close`, `billing.close_exception`; moves `billing.period` on. Emits
-//! `month_close.started`, `month_close.reopened`, `month_close.completed`.
+//! `month_close.started`, `month_close.reopened`, `month_close.completed`, `month_close.settled`.
 
 mod chunk;
 mod driver;
 mod figures;
+mod settled;
 mod store;
 
 use chrono::{DateTime, NaiveDate, SubsecRound, Utc};
-use outbox::{NewEvent, UnitOfWork};
+use outbox::{Batch, NewEvent, Origin, UnitOfWork};
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 
@@ -26,6 +30,7 @@ pub use driver::{Closed, Options, Progress, RunError, close_accounts, dry_run, r
 pub use figures::{
     ByAccount, Figures, FiguresError, by_account, by_account_in, figures, figures_in,
 };
+pub use settled::{is_settling, note_settled};
 
 /// Whether a close is still at work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +52,10 @@ pub struct Run {
     pub as_of: DateTime<Utc>,
     /// Whether it is done.
     pub state: State,
+    /// What it appends, if anybody wants to know when that is handled.
+    pub batch: Option<Batch>,
+    /// When all that was appended had been handled.
+    pub settled_at: Option<DateTime<Utc>>,
 }
 
 /// Why a close did not start.
@@ -103,6 +112,8 @@ pub async fn start(
         // The table keeps microseconds, and the events must say what it keeps.
         as_of: as_of.trunc_subsecs(6),
         state: State::Running,
+        batch: None,
+        settled_at: None,
     };
     if let Some(locked) = store::insert(tx, &run, now).await? {
         tx.append(locked, event(&run, "month_close.started", None));
@@ -114,6 +125,8 @@ pub async fn start(
         tx.append(locked, event(&run, "month_close.reopened", None));
         return Ok(Run {
             state: State::Running,
+            batch: None,
+            settled_at: None,
             ..run
         });
     }
@@ -136,6 +149,9 @@ pub async fn finish(
     }
     store::close(tx, run.id, now).await?;
     let figures = figures_in(tx, run.month).await?;
+    if let Some(batch) = run.batch {
+        tx.seal(batch);
+    }
     tx.append(locked, event(&run, "month_close.completed", Some(&figures)));
     Ok(Run {
         state: State::Closed,
@@ -211,7 +227,23 @@ pub struct Scope {
     pub since: DateTime<Utc>,
 }
 
+/// The close of a month, if it was ever begun.
+///
+/// # Errors
+/// The database's.
+pub async fn run_of(pool: &PgPool, month: NaiveDate) -> Result<Option<Run>, sqlx::Error> {
+    store::run_of(pool, month).await
+}
+
 impl Run {
+    /// What it appends is bulk, and of its batch.
+    fn origin(&self, origin: &Origin) -> Origin {
+        match self.batch {
+            Some(batch) => origin.clone().bulk().within(batch),
+            None => origin.clone(),
+        }
+    }
+
     fn closing(&self, now: DateTime<Utc>) -> Closing {
         Closing {
             run: self.id,

@@ -1,13 +1,14 @@
 //! The run: import, generate, settle, check, say.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use billing::month_close::{self, Closed, Options, RunError, StartError, State};
+use billing::month_close::{self, Closed, Options, Run, RunError, StartError, State};
 use billing::report::{self, Collection};
 use billing_workers::gateways::{self, GatewayConfig};
 use billing_workers::site::Site;
-use billing_workers::{MailConfig, MailSink, WorkersConfig};
+use billing_workers::{MailConfig, MailSink, WorkersConfig, report_path, write_report};
 use chrono::{DateTime, Months, NaiveDate, NaiveTime, SecondsFormat, Utc};
 use outbox::{Mark, Origin, Since};
 
@@ -17,7 +18,7 @@ use crate::import::Imported;
 use crate::progress::Stage;
 use crate::settle::{self, Rest};
 use crate::summary::{self, Summary, Times};
-use crate::{BadInput, Verdict, checks, import, is_bad_input, report as report_file};
+use crate::{BadInput, Verdict, checks, import, is_bad_input};
 
 /// `month-close`.
 pub(crate) async fn run(site: &Site, cli: &Cli) -> Result<Verdict> {
@@ -64,6 +65,8 @@ async fn import_only(site: &Site, cli: &Cli) -> Result<Verdict> {
 
 async fn close(site: &Site, cli: &Cli) -> Result<Summary> {
     let (pool, origin) = (site.pool(), origin());
+    let began = outbox::clock::now();
+    settle::register(pool).await?;
     let mark = Mark::now(pool).await?;
     let mut times = Times::default();
     let source = import::source(site.outbox(), &cli.close).await?;
@@ -79,7 +82,10 @@ async fn close(site: &Site, cli: &Cli) -> Result<Summary> {
     times.generate = took;
     let (rest, books, took) = settle(site, cli).await?;
     times.settle = took;
-    let report = report_file::write(site, month).await?;
+    let run = month_close::run_of(pool, month)
+        .await?
+        .unwrap_or(closed.run);
+    let report = report_of(site, &run, began).await?;
     // Counted again: payments have moved invoices since they were generated.
     let figures = month_close::figures(pool, month).await?;
     let by_account = if cli.close.by_account {
@@ -91,7 +97,7 @@ async fn close(site: &Site, cli: &Cli) -> Result<Summary> {
     let checks = checks::all(pool, books).await?;
     times.checks = began.elapsed();
     Ok(Summary {
-        run: closed.run,
+        run,
         figures,
         was_closed,
         dry: false,
@@ -108,6 +114,17 @@ async fn close(site: &Site, cli: &Cli) -> Result<Summary> {
         report: Some(report),
         by_account,
     })
+}
+
+/// Whoever settled the run since we began has written the report, as a rule in this folder; then
+/// nothing has changed since.
+async fn report_of(site: &Site, run: &Run, began: DateTime<Utc>) -> Result<PathBuf> {
+    let folder = site.reports_dir();
+    let path = report_path(&folder, run.month);
+    if run.settled_at.is_some_and(|at| began < at) && path.is_file() {
+        return Ok(path);
+    }
+    Ok(write_report(site.pool(), run.month, &folder).await?)
 }
 
 /// Everything in one transaction, rolled back at the end. While it runs it holds the locks that the
@@ -237,6 +254,7 @@ async fn settle(site: &Site, cli: &Cli) -> Result<(Rest, Books, Duration)> {
     let gateways = gateways::open(&GatewayConfig::from_variables(site.data_dir())?).await?;
     let config = WorkersConfig {
         documents_dir: site.documents_dir(),
+        reports_dir: site.reports_dir(),
         gateways: gateways.gateways().clone(),
         mail: mail(site, cli)?,
         outbox: site.outbox().clone(),
@@ -274,6 +292,7 @@ fn options(cli: &Cli, month: NaiveDate, origin: Origin) -> Options {
     Options {
         chunk: cli.close.chunk,
         parallel: cli.close.parallel,
+        settled_by: billing_workers::names(),
         ..Options::new(month, as_of, outbox::clock::now(), origin)
     }
 }

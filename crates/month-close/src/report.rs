@@ -1,11 +1,10 @@
 //! The report of a month: a table for people, a CSV file for their programs.
 
-use std::path::PathBuf;
-
 use anyhow::{Context, Result};
 use billing::month_close;
 use billing::report::{self, Collection};
 use billing_workers::site::Site;
+use billing_workers::write_report;
 use chrono::NaiveDate;
 use serde_json::json;
 
@@ -28,7 +27,7 @@ pub(crate) async fn run(site: &Site, period: Option<NaiveDate>, json: bool) -> R
         .await
         .context("the report failed")?;
     print(month, &collection);
-    let path = write(site, month).await?;
+    let path = write_report(site.pool(), month, &site.reports_dir()).await?;
     eprintln!("\nReport     {}", path.display());
     if json {
         println!(
@@ -48,17 +47,4 @@ pub(crate) fn print(month: NaiveDate, collection: &Collection) {
     }
     let Collection { held, notices, .. } = collection;
     eprintln!("\nHeld       {held} accounts\nNotices    {notices} sent");
-}
-
-/// Writes the month's CSV file.
-pub(crate) async fn write(site: &Site, month: NaiveDate) -> Result<PathBuf> {
-    let folder = site.data_dir().join("reports");
-    std::fs::create_dir_all(&folder)
-        .with_context(|| format!("cannot create the folder {}", folder.display()))?;
-    let path = folder.join(format!("{}.csv", month.format("%Y-%m")));
-    let entries = std::pin::pin!(report::invoices(site.pool(), month));
-    report::write_csv(entries, &path)
-        .await
-        .with_context(|| format!("cannot write the report {}", path.display()))?;
-    Ok(path)
 }

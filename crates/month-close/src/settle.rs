@@ -33,6 +33,14 @@ pub(crate) struct Rest {
     pub(crate) dead: i64,
 }
 
+/// Registers the consumers, whoever will run them: what is appended from now on waits for them.
+pub(crate) async fn register(pool: &PgPool) -> Result<(), sqlx::Error> {
+    for spec in billing_workers::specs() {
+        outbox::register(pool, &spec).await?;
+    }
+    Ok(())
+}
+
 /// Waits until every committed event is published and every consumer has handled it. Runs relay and
 /// workers in this process, unless live ones do it already.
 pub(crate) async fn until_drained(
@@ -40,9 +48,6 @@ pub(crate) async fn until_drained(
     config: &WorkersConfig,
     stage: &Stage,
 ) -> Result<Rest> {
-    for spec in billing_workers::specs() {
-        outbox::register(outbox.pool(), &spec).await?;
-    }
     let mut own = None;
     let mut meter = Meter::start(outbox.pool()).await?;
     let mut seen = None;

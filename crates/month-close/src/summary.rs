@@ -126,6 +126,7 @@ impl Summary {
         let state = match (self.dry, self.was_closed, self.run.state) {
             (true, _, _) => "would close like this; nothing was written",
             (_, true, State::Closed) => "was closed already; nothing new",
+            (_, _, State::Closed) if self.run.settled_at.is_some() => "is closed and settled",
             (_, _, State::Closed) => "is closed",
             (_, _, State::Running) => "is not closed yet: periods of it have not ended",
         };
@@ -201,6 +202,7 @@ impl Summary {
             "held": self.collection.held,
             "notices": self.collection.notices,
             "exceptions": exceptions,
+            "settled": self.run.settled_at.is_some(),
             "events": {
                 "appended": self.events.appended,
                 "published": self.events.published,

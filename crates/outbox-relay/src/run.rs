@@ -27,6 +27,7 @@ pub(crate) async fn until_stopped(site: &Site, args: RunArgs) -> Result<()> {
     };
     let config = WorkersConfig {
         documents_dir,
+        reports_dir: site.reports_dir(),
         gateways: gateways
             .as_ref()
             .map(|open| open.gateways().clone())

@@ -20,7 +20,7 @@ use sqlx::{PgConnection, PgPool, PgTransaction};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
-use crate::batch::{self, Duties};
+use crate::batch::{self, Batch, Duties};
 use crate::copy::Rows;
 use crate::event::{Lane, NewEvent};
 use crate::timer::{self, NewTimer};
@@ -43,6 +43,8 @@ pub struct Origin {
     pub lane: Lane,
     /// W3C trace context.
     pub traceparent: Option<String>,
+    /// The batch of which the events are members, if they are: handlers of its members have it.
+    pub batch: Option<Batch>,
 }
 
 impl Origin {
@@ -56,6 +58,7 @@ impl Origin {
             caused_by: None,
             lane: Lane::Interactive,
             traceparent: None,
+            batch: None,
         }
     }
 
@@ -70,6 +73,13 @@ impl Origin {
     #[must_use]
     pub fn because(mut self, reason: impl Into<String>) -> Self {
         self.reason = Some(reason.into());
+        self
+    }
+
+    /// The same origin, for events that are members of a batch.
+    #[must_use]
+    pub fn within(mut self, batch: Batch) -> Self {
+        self.batch = Some(batch);
         self
     }
 }
@@ -235,11 +245,14 @@ impl UnitOfWork {
     }
 
     /// Announces a change of the aggregate that `locked` stands for. The event is written when the
-    /// unit of work commits.
+    /// unit of work commits, as a member of the origin's batch if it has one.
     ///
     /// # Panics
     /// When the token is of another unit of work: its lock is gone.
     pub fn append(&mut self, locked: Locked, event: NewEvent) -> Uuid {
+        if let Some(batch) = self.origin.batch {
+            return self.append_to(batch, locked, event);
+        }
         let (key, id) = (self.key_of(locked), event.event_id);
         self.pending.push(Pending::of(key, event));
         id

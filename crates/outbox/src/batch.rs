@@ -9,8 +9,9 @@
 //! - A member that is a dead letter, or waits behind one that halts its key, was given up. What
 //!   counts is how it stands at the end: a dead letter that is redriven before may still succeed,
 //!   and one that is redriven after changes nothing.
-//! - Handlers of members may add members ([`Batch::of`]): behind the seal they are the next wave,
-//!   which is sealed when this one is done. The batch is done after the last wave.
+//! - What handlers of members append is part of the batch: behind the seal it is the next wave,
+//!   which is sealed when this one is done. The batch is done after the last wave. Events planned
+//!   for later are no members, and what is appended after the end is not waited for.
 //! - Rows of bookkeeping: a few for the batch, and a position per shard that passes a seal. None
 //!   for a member.
 //!
@@ -39,7 +40,7 @@ pub(crate) const SEALED: &str = "outbox.sealed";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Batch {
     batch_id: Uuid,
-    /// Whether a handler of a member adds to it.
+    /// Whether members are taken behind the seal.
     follows: bool,
 }
 
@@ -51,12 +52,20 @@ impl Batch {
         Self { batch_id, follows }
     }
 
-    /// The batch of an event, for its handler: members it appends while it handles the event are
-    /// waited for, too, though the batch is sealed.
+    /// The batch of an event. Handlers need not name it: what they append while they handle the
+    /// event is waited for, too, though the batch is sealed.
     #[must_use]
     pub fn of(event: &Event) -> Option<Self> {
         let follows = true;
         event.batch_id.map(|batch_id| Self { batch_id, follows })
+    }
+
+    /// Takes members though it is sealed: they are the next wave. Whoever adds them must not mind
+    /// that a batch which is over waits for nobody.
+    #[must_use]
+    pub fn even_sealed(self) -> Self {
+        let follows = true;
+        Self { follows, ..self }
     }
 
     /// Its id: the key of its callbacks.

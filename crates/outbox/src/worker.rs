@@ -16,7 +16,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use uuid::Uuid;
 
 use crate::append::{Origin, Outbox};
-use crate::batch::SEALED;
+use crate::batch::{Batch, SEALED};
 use crate::breaker::Breakers;
 use crate::consumer::{self, ConsumerSpec, Dedupe, External, Registered, Transactional};
 use crate::delivery::claim;
@@ -94,7 +94,8 @@ pub(crate) struct Subscription {
 }
 
 impl Subscription {
-    /// Follow-up events name the consumer as their actor and the event as their cause.
+    /// Follow-up events name the consumer as their actor and the event as their cause, and belong
+    /// to its batch.
     pub(crate) fn origin(&self, lane: Lane, cause: Option<&Event>) -> Origin {
         let origin = Origin::of(format!("consumer {}", self.spec.name));
         Origin {
@@ -102,7 +103,19 @@ impl Subscription {
             caused_by: cause.map(|event| event.event_id),
             request_id: cause.and_then(|event| event.request_id),
             traceparent: cause.and_then(|event| event.traceparent.clone()),
+            batch: cause.and_then(Batch::of),
             ..origin
+        }
+    }
+
+    /// The same for events that are handled together: members of one batch, or of none.
+    pub(crate) fn origin_of(&self, lane: Lane, events: &[Event]) -> Origin {
+        match events {
+            [only] => self.origin(lane, Some(only)),
+            events => Origin {
+                batch: events.first().and_then(Batch::of),
+                ..self.origin(lane, None)
+            },
         }
     }
 

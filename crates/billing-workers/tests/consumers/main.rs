@@ -5,4 +5,5 @@
 
 mod documents;
 mod figures;
+mod settled;
 mod world;

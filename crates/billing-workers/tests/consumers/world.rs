@@ -46,7 +46,13 @@ impl World {
         focus::import_file(&outbox, origin(), Path::new(FILE), import, |_| ())
             .await
             .unwrap();
-        let options = month_close::Options::new(september(), now, now, origin());
+        for spec in billing_workers::specs() {
+            outbox::register(&db.pool, &spec).await.unwrap();
+        }
+        let options = month_close::Options {
+            settled_by: billing_workers::names(),
+            ..month_close::Options::new(september(), now, now, origin())
+        };
         month_close::run(&outbox, &options, &|_| ()).await.unwrap();
         Self {
             outbox,
@@ -57,6 +63,10 @@ impl World {
 
     pub(crate) fn documents_dir(&self) -> PathBuf {
         self.folder.path().join("documents")
+    }
+
+    pub(crate) fn reports_dir(&self) -> PathBuf {
+        self.folder.path().join("reports")
     }
 
     /// Runs relay and workers until nothing is left to do.
@@ -74,6 +84,7 @@ impl World {
     pub(crate) fn start(&self, before_events: impl FnOnce()) -> Running {
         let config = WorkersConfig {
             documents_dir: self.documents_dir(),
+            reports_dir: self.reports_dir(),
             gateways: Gateways::default(),
             mail: MailConfig::new(self.folder.path().join("mail"), None, None).unwrap(),
             outbox: self.outbox.clone(),

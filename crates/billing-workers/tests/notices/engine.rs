@@ -28,6 +28,7 @@ async fn mail_waits_for_its_server_and_no_attempt_is_counted() {
     let root = folder.path();
     let config = WorkersConfig {
         documents_dir: root.join("documents"),
+        reports_dir: root.join("reports"),
         gateways: billing::gateway::Gateways::default(),
         mail: MailConfig::new(root.join("mail"), Some(&server.url()), None).unwrap(),
         outbox: world.outbox.clone(),

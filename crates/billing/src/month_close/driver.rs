@@ -9,7 +9,7 @@ use sqlx::PgPool;
 
 use super::chunk::{self, ChunkClosed, CloseError, close_chunk};
 use super::figures::{Figures, FiguresError, figures, figures_in};
-use super::{FinishError, Run, Scope, StartError, State, store};
+use super::{FinishError, Run, Scope, StartError, State, settled, store};
 use crate::ids::AccountId;
 
 /// How often a chunk is tried when the database was in trouble that passes, such as a deadlock.
@@ -30,6 +30,9 @@ pub struct Options {
     pub parallel: u16,
     /// Who closes, and why.
     pub origin: Origin,
+    /// The consumers that have handled everything when the close is settled; nobody is told that
+    /// when there are none.
+    pub settled_by: Vec<&'static str>,
 }
 
 impl Options {
@@ -43,6 +46,7 @@ impl Options {
             chunk: 500,
             parallel: 2,
             origin,
+            settled_by: Vec::new(),
         }
     }
 }
@@ -144,14 +148,19 @@ pub async fn dry_run(tx: &mut UnitOfWork, options: &Options) -> Result<Closed, R
 }
 
 async fn start(outbox: &Outbox, options: &Options) -> Result<Run, RunError> {
-    let mut tx = outbox.begin(options.origin.clone()).await?;
+    let origin = match options.settled_by.is_empty() {
+        true => options.origin.clone(),
+        false => options.origin.clone().bulk(),
+    };
+    let mut tx = outbox.begin(origin).await?;
     let run = super::start(&mut tx, options.month, options.as_of, options.now).await?;
+    let run = settled::watch(&mut tx, run, &options.settled_by).await?;
     tx.commit().await?;
     Ok(run)
 }
 
 async fn finish(outbox: &Outbox, run: &Run, options: &Options) -> Result<Run, RunError> {
-    let mut tx = outbox.begin(options.origin.clone()).await?;
+    let mut tx = outbox.begin(run.origin(&options.origin)).await?;
     let run = super::finish(&mut tx, run, options.now).await?;
     tx.commit().await?;
     Ok(run)
@@ -262,7 +271,7 @@ async fn except(
 ) -> Result<ChunkClosed, CloseError> {
     let reason = database_cause(error).map_or_else(|| error.to_string(), ToString::to_string);
     tracing::warn!(account.id = %account, reason, "Account {account} could not be closed");
-    let mut tx = outbox.begin(options.origin.clone()).await?;
+    let mut tx = outbox.begin(run.origin(&options.origin)).await?;
     let closed = chunk::except(&mut tx, run, account, (options.now, reason)).await?;
     tx.commit().await?;
     Ok(closed)
@@ -291,7 +300,7 @@ async fn close_and_commit(
     accounts: &[AccountId],
     options: &Options,
 ) -> Result<ChunkClosed, CloseError> {
-    let mut tx = outbox.begin(options.origin.clone()).await?;
+    let mut tx = outbox.begin(run.origin(&options.origin)).await?;
     let closed = close_chunk(&mut tx, run, accounts, options.now).await?;
     tx.commit().await?;
     Ok(closed)

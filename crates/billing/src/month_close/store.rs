@@ -5,7 +5,7 @@ use outbox::{Locked, UnitOfWork};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{Run, Scope, State};
+use super::{Run, Scope, State, settled};
 use crate::ids::{AccountId, RunId};
 
 pub(super) async fn exists(tx: &mut PgConnection, month: NaiveDate) -> Result<bool, sqlx::Error> {
@@ -65,10 +65,11 @@ pub(super) async fn lock(
     tx: &mut UnitOfWork,
     month: NaiveDate,
 ) -> Result<(Locked, Run), sqlx::Error> {
-    let row = sqlx::query!(
+    let row = sqlx::query_as!(
+        Row,
         "
         -- month_close: lock
-        select run_id, as_of, state
+        select month, run_id, as_of, state, batch_id, settled_at
         from billing.month_close
         where month = $1
         for no key update
@@ -77,18 +78,50 @@ pub(super) async fn lock(
     )
     .fetch_one(&mut **tx)
     .await?;
-    let state = if row.state == "closed" {
-        State::Closed
-    } else {
-        State::Running
-    };
-    let run = Run {
-        id: row.run_id.into(),
+    Ok((tx.locked(row.run_id), row.into()))
+}
+
+pub(super) async fn run_of(pool: &PgPool, month: NaiveDate) -> Result<Option<Run>, sqlx::Error> {
+    let row = sqlx::query_as!(
+        Row,
+        "
+        -- month_close: as it stands
+        select month, run_id, as_of, state, batch_id, settled_at
+        from billing.month_close
+        where month = $1
+        ",
         month,
-        as_of: row.as_of,
-        state,
-    };
-    Ok((tx.locked(row.run_id), run))
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(row.map(Run::from))
+}
+
+struct Row {
+    month: NaiveDate,
+    run_id: Uuid,
+    as_of: DateTime<Utc>,
+    state: String,
+    batch_id: Option<Uuid>,
+    settled_at: Option<DateTime<Utc>>,
+}
+
+impl From<Row> for Run {
+    fn from(row: Row) -> Self {
+        let is_closed = row.state == "closed";
+        Self {
+            id: row.run_id.into(),
+            month: row.month,
+            as_of: row.as_of,
+            state: if is_closed {
+                State::Closed
+            } else {
+                State::Running
+            },
+            batch: settled::batch(row.batch_id),
+            settled_at: row.settled_at,
+        }
+    }
 }
 
 pub(super) async fn has_open(
@@ -137,7 +170,9 @@ pub(super) async fn reopen(tx: &mut PgConnection, run: RunId) -> Result<(), sqlx
     sqlx::query!(
         "
         -- month_close: run again
-        update billing.month_close set state = 'running', closed_at = null where run_id = $1
+        update billing.month_close
+        set state = 'running', closed_at = null, batch_id = null, settled_at = null
+        where run_id = $1
         ",
         Uuid::from(run),
     )

@@ -87,12 +87,7 @@ impl<H: External> ExternalRunner<H> {
     }
 
     async fn begin(&self, batch: &Batch) -> Result<UnitOfWork, sqlx::Error> {
-        let cause = if let [only] = batch.events.as_slice() {
-            Some(only)
-        } else {
-            None
-        };
-        let origin = self.subscription.origin(batch.shard.lane, cause);
+        let origin = self.subscription.origin_of(batch.shard.lane, &batch.events);
         self.subscription.context.outbox.begin_worker(origin).await
     }
 

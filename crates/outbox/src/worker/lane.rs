@@ -247,10 +247,13 @@ impl<R: Runner> LaneLoop<R> {
                 .take(max.saturating_add(1))
                 .cloned()
                 .collect();
-            if events.is_empty() {
+            let Some(first) = events.first().map(|event| event.batch_id) else {
                 held.pass(page, page.to);
                 continue;
-            }
+            };
+            // What handlers append belongs to the batch whose members they handle: to one.
+            let alike = events.iter().take_while(|event| event.batch_id == first);
+            let max = max.min(alike.count());
             let is_all = events.len() <= max && sealed_at.is_none();
             events.truncate(max);
             let last = events[events.len() - 1].point;

@@ -126,7 +126,9 @@ pub(crate) async fn together<R: Runner>(
     batches: &[Batch],
 ) -> Option<Vec<(i16, Cursor, LogPoint)>> {
     let events: usize = batches.iter().map(|batch| batch.events.len()).sum();
-    if batches.len() < 2 || events > FEW {
+    let mut members = batches.iter().map(|batch| batch.events[0].batch_id);
+    let first = members.next();
+    if batches.len() < 2 || events > FEW || members.any(|batch| Some(batch) != first) {
         return None;
     }
     let began = Instant::now();

@@ -44,11 +44,7 @@ impl<H: Transactional> TransactionalRunner<H> {
     }
 
     async fn begin(&self, lane: Lane, events: &[Event]) -> Result<UnitOfWork, sqlx::Error> {
-        let cause = match events {
-            [only] => Some(only),
-            _ => None,
-        };
-        let origin = self.subscription.origin(lane, cause);
+        let origin = self.subscription.origin_of(lane, events);
         self.subscription.context.outbox.begin_worker(origin).await
     }
 
