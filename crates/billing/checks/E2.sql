@@ -16,5 +16,5 @@ where topic = 'price.created' and price_id is null
 union all
 select event_id, topic, event.key
 from outbox.event
-left join billing.month_close on run_id = event.key
+left join billing.month_close on run_id::text = payload ->> 'run_id'
 where topic like 'month_close.%' and run_id is null
