@@ -56,12 +56,13 @@ pub async fn reconcile(
     gateway: &dyn Gateway,
 ) -> Result<Reconciliation, ReconciliationError> {
     let mut found = Reconciliation::default();
-    let mut after = 0;
-    loop {
-        let page = gateway.statement(after).await?;
-        let Some(last) = page.last() else { break };
-        after = last.seq;
-        found.take(pool, name, &page).await?;
+    let mut page = gateway.statement(0).await?;
+    while let Some(last) = page.last() {
+        // The next page is drawn up while this one is compared.
+        let (next, taken) =
+            tokio::join!(gateway.statement(last.seq), found.take(pool, name, &page));
+        taken?;
+        page = next?;
     }
     found.cash = store::cash(pool, name).await?;
     Ok(found)

@@ -262,9 +262,11 @@ async fn settle(site: &Site, cli: &Cli) -> Result<(Rest, Books, Duration)> {
     let rest = settle::until_drained(site.outbox(), &config, &stage)
         .await
         .context("the events were not handled; run again to go on")?;
+    let took = stage.end("every event is published and handled");
+    let stage = Stage::begin("compare", "movements");
     let books = checks::books(site.pool(), gateways.gateways()).await?;
     gateways.close().await;
-    let took = stage.end("every event is published and handled");
+    stage.end("our books with the gateways'");
     Ok((rest, books, took))
 }
 

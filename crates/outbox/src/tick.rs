@@ -314,8 +314,7 @@ pub(crate) async fn cut(pool: &PgPool, sequence: i64) -> Result<Looked, sqlx::Er
                 and xid = any ((select late from bound)::xid8[])
         ),
         content as materialized (
-            select count(*) as events, count(*) filter (where lane = 1) as bulk,
-                max(id) as max_id
+            select count(*) as events, count(*) filter (where lane = 1) as bulk, max(id) as max_id
             from new
         ),
         drawn as materialized (

@@ -8,7 +8,7 @@ use serde_json::json;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Run, State};
+use super::{Run, State, store};
 use crate::ids::RunId;
 
 /// Opens the batch of a running close that has none, to be told when these consumers have handled
@@ -37,16 +37,7 @@ pub(super) async fn watch(
         .on_failure(settled(false));
     // A close may end while another process retries what was listed as an exception.
     let batch = tx.open_batch(batch).await?.even_sealed();
-    sqlx::query!(
-        "
-        -- month_close: watch
-        update billing.month_close set batch_id = $2 where run_id = $1
-        ",
-        Uuid::from(run.id),
-        batch.id(),
-    )
-    .execute(&mut **tx)
-    .await?;
+    store::watch(tx, run.id, batch.id()).await?;
     Ok(Run {
         batch: Some(batch),
         ..run
@@ -63,20 +54,7 @@ pub async fn is_settling(
     run: RunId,
     batch: Uuid,
 ) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"
-        -- month_close: is it to be settled
-        select settled_at is null as "is_settling!"
-        from billing.month_close
-        where run_id = $1 and batch_id = $2 and state = 'closed'
-        for no key update
-        "#,
-        Uuid::from(run),
-        batch,
-    )
-    .fetch_optional(tx)
-    .await
-    .map(|found| found.unwrap_or(false))
+    store::is_settling(tx, run, batch).await
 }
 
 /// Notes that a close is settled, unless it was opened again since.
@@ -88,19 +66,7 @@ pub async fn note_settled(
     run: RunId,
     (batch, now): (Uuid, DateTime<Utc>),
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "
-        -- month_close: settled
-        update billing.month_close set settled_at = $3
-        where run_id = $1 and batch_id = $2 and state = 'closed' and settled_at is null
-        ",
-        Uuid::from(run),
-        batch,
-        now,
-    )
-    .execute(tx)
-    .await?;
-    Ok(())
+    store::note_settled(tx, run, batch, now).await
 }
 
 /// The batch of a close that was read.

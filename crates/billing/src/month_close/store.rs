@@ -199,6 +199,66 @@ pub(super) async fn close(
     Ok(())
 }
 
+pub(super) async fn watch(
+    tx: &mut PgConnection,
+    run: RunId,
+    batch: Uuid,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "
+        -- month_close: watch
+        update billing.month_close set batch_id = $2 where run_id = $1
+        ",
+        Uuid::from(run),
+        batch,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn is_settling(
+    tx: &mut PgConnection,
+    run: RunId,
+    batch: Uuid,
+) -> Result<bool, sqlx::Error> {
+    let found = sqlx::query_scalar!(
+        r#"
+        -- month_close: is it to be settled
+        select settled_at is null as "is_settling!"
+        from billing.month_close
+        where run_id = $1 and batch_id = $2 and state = 'closed'
+        for no key update
+        "#,
+        Uuid::from(run),
+        batch,
+    )
+    .fetch_optional(tx)
+    .await?;
+    Ok(found.unwrap_or(false))
+}
+
+pub(super) async fn note_settled(
+    tx: &mut PgConnection,
+    run: RunId,
+    batch: Uuid,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "
+        -- month_close: settled
+        update billing.month_close set settled_at = $3
+        where run_id = $1 and batch_id = $2 and state = 'closed' and settled_at is null
+        ",
+        Uuid::from(run),
+        batch,
+        now,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
 pub(super) async fn next_month(
     conn: &mut PgConnection,
     now: DateTime<Utc>,

@@ -24,8 +24,8 @@ use fetch::{Wanted, Window, fetch};
 
 /// How many ticks' snapshots are read for one page.
 const TICKS: i64 = 256;
-/// How many events of its lane a page spans at most, of all topics: a batch of some hundred for each
-/// of eight shards.
+/// How many events of its lane a page spans at most, of all topics: a batch of some hundred for
+/// each of eight shards.
 const EVENTS: i64 = 4_000;
 /// How many pages are kept for the other consumers of this process.
 const KEPT: usize = 8;
