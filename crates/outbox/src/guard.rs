@@ -97,7 +97,8 @@ async fn refuse_settings(pool: &PgPool) -> Result<(), GuardError> {
         from pg_settings
         where name in (
             'fsync', 'full_page_writes', 'synchronous_commit', 'server_version_num',
-            'in_hot_standby', 'default_transaction_read_only', 'default_transaction_isolation'
+            'in_hot_standby', 'default_transaction_read_only', 'default_transaction_isolation',
+            'jit'
         )
         "#
     )
@@ -118,6 +119,10 @@ async fn refuse_settings(pool: &PgPool) -> Result<(), GuardError> {
             "default_transaction_isolation" if value != "read committed" => {
                 return Err(GuardError::Isolation(value));
             }
+            "jit" if value == "on" => tracing::warn!(
+                "The server compiles statements (jit = on), which takes longer than the engine's \
+                 own need: connect with `options=-c jit=off`"
+            ),
             _ => {}
         }
     }

@@ -1,6 +1,6 @@
 //! The loop of one consumer in one lane.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,7 +40,7 @@ pub(crate) struct LaneLoop<R> {
     lane: Lane,
     /// In which generation, of how many shards, it reads.
     registered: Registered,
-    shards: HashMap<i16, Held>,
+    shards: BTreeMap<i16, Held>,
     /// The page in hand: shards that have more on it than a batch come back for the rest.
     page: Option<Arc<Page>>,
     /// The page behind it, read while the one in hand is worked through.
@@ -112,7 +112,7 @@ impl<R: Runner> LaneLoop<R> {
             registered: runner.subscription().registered,
             runner,
             lane,
-            shards: HashMap::new(),
+            shards: BTreeMap::new(),
             page: None,
             ahead: None,
             share: None,
@@ -342,7 +342,7 @@ impl<R: Runner> LaneLoop<R> {
             position::give_back(pool, claimant, (generation, self.lane), &mine).await?;
         }
         let newest = position::newest(pool, id, generation, self.lane).await?;
-        let mut held = HashMap::new();
+        let mut held = BTreeMap::new();
         for (number, cursor) in newest {
             if !mine.contains(&number) {
                 continue;
