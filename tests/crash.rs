@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::json;
 use testkit::until;
 
-use crate::scene::{CONSUMERS, Charge, PATIENCE, Random, Reckoning, Running, Scene};
+use crate::scene::{CONSUMERS, Charge, PATIENCE, Random, Reckoning, Running, Scene, THE_END};
 
 const ACCOUNTS: u64 = 1_200;
 const ROWS: u64 = 3 * ACCOUNTS;
@@ -113,7 +113,10 @@ async fn expect_undisturbed(scene: &Scene, usage: &str) {
         (&json!(0), &json!(0))
     );
     expect_no_gap(scene).await;
-    assert_eq!(scene.handled().await, CONSUMERS * ACCOUNTS.cast_signed());
+    assert_eq!(
+        scene.handled().await,
+        CONSUMERS * ACCOUNTS.cast_signed() + THE_END
+    );
     assert_eq!(scene.count("select count(*) from outbox.delivery").await, 0);
     expect_whole_documents(scene).await;
 }

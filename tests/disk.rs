@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::scene::{CONSUMERS, Charge, Scene};
+use crate::scene::{CONSUMERS, Charge, Scene, THE_END};
 
 const ACCOUNTS: i64 = 60;
 const WRITTEN: &str = "select count(*) from billing.document where state = 'written'";
@@ -83,7 +83,7 @@ async fn a_close_waits_for_room_on_a_full_disk_and_says_so() {
     let closed = close.ended().await.exits(0).json();
     assert_eq!(
         (&closed["events"]["handled"], &closed["events"]["dead"]),
-        (&json!(CONSUMERS * 60), &json!(0))
+        (&json!(CONSUMERS * 60 + THE_END), &json!(0))
     );
     expect_every_document(&scene);
 }

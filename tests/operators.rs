@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use serde_json::Value;
 use testkit::until;
 
-use crate::scene::{CONSUMERS, Charge, PATIENCE, Scene, http};
+use crate::scene::{CONSUMERS, Charge, PATIENCE, Scene, THE_END, http};
 
 const ACCOUNTS: i64 = 20;
 
@@ -49,7 +49,7 @@ async fn a_person_and_a_monitor_see_what_waits_and_what_was_done() {
     let address = free_address();
     let running = scene.relay(&format!("--metrics {address}")).start();
     scene
-        .until_at_least(CONSUMERS * ACCOUNTS, Scene::HANDLED)
+        .until_at_least(CONSUMERS * ACCOUNTS + THE_END, Scene::HANDLED)
         .await;
     until("Prometheus sees it", PATIENCE, async || {
         let page = http::text(&address, "/metrics").await?;
@@ -75,7 +75,7 @@ async fn the_log_is_followed_and_a_consumer_replayed() {
     closed(&scene).await;
     let running = scene.relay("").start();
     scene
-        .until_at_least(CONSUMERS * ACCOUNTS, Scene::HANDLED)
+        .until_at_least(CONSUMERS * ACCOUNTS + THE_END, Scene::HANDLED)
         .await;
 
     let tail = scene

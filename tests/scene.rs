@@ -209,6 +209,8 @@ impl Drop for Scene {
 
 /// How many consumers read each final invoice: documents, notices, payments, the report.
 pub(crate) const CONSUMERS: i64 = 4;
+/// Events that say that a close is settled: one, for one consumer.
+pub(crate) const THE_END: i64 = 1;
 
 /// A row of the CSV report.
 #[derive(Debug, Deserialize)]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::scene::{CONSUMERS, Charge, Ended, Reckoning, Scene};
+use crate::scene::{CONSUMERS, Charge, Ended, Reckoning, Scene, THE_END};
 
 const ACCOUNTS: i64 = 600;
 
@@ -81,7 +81,7 @@ async fn expect_once(scene: &Scene) {
     ] {
         assert_eq!(scene.count(count).await, expected, "{count}");
     }
-    assert_eq!(scene.handled().await, CONSUMERS * ACCOUNTS);
+    assert_eq!(scene.handled().await, CONSUMERS * ACCOUNTS + THE_END);
     assert_eq!(scene.documents().len(), usize::try_from(ACCOUNTS).unwrap());
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use testkit::until;
 
-use crate::scene::{CONSUMERS, Charge, Scene};
+use crate::scene::{CONSUMERS, Charge, Scene, THE_END};
 
 const ACCOUNTS: i64 = 40;
 const WRITTEN: &str = "select count(*) from billing.document where state = 'written'";
@@ -32,7 +32,7 @@ async fn events_left_without_workers_wait_for_a_relay_which_stops_when_asked() {
     let relay = scene.relay("").start();
     scene.until_at_least(ACCOUNTS, WRITTEN).await;
     scene
-        .until_at_least(CONSUMERS * ACCOUNTS, Scene::HANDLED)
+        .until_at_least(CONSUMERS * ACCOUNTS + THE_END, Scene::HANDLED)
         .await;
     let asked = Instant::now();
     relay
@@ -46,7 +46,7 @@ async fn events_left_without_workers_wait_for_a_relay_which_stops_when_asked() {
         "{:?}",
         asked.elapsed()
     );
-    assert_eq!(scene.handled().await, CONSUMERS * ACCOUNTS);
+    assert_eq!(scene.handled().await, CONSUMERS * ACCOUNTS + THE_END);
     assert_eq!(scene.count("select count(*) from outbox.member").await, 0);
     let after = scene.close("").await;
     assert_eq!(after["events"]["handled"], 0);
@@ -92,7 +92,7 @@ async fn where_workers_are_live_a_close_waits_for_them_and_starts_none() {
 
     let closed = scene.close(&format!("--usage {}", usage(&scene))).await;
 
-    assert_eq!(closed["events"]["handled"], CONSUMERS * ACCOUNTS);
+    assert_eq!(closed["events"]["handled"], CONSUMERS * ACCOUNTS + THE_END);
     let workers = "select distinct member::text from outbox.member where consumer > 0";
     assert_eq!(scene.texts(OWNERS).await, scene.texts(workers).await);
     relay.stop().await.exits(0);
@@ -105,7 +105,7 @@ async fn where_no_workers_are_live_a_close_brings_its_own() {
 
     let closed = scene.close(&format!("--usage {}", usage(&scene))).await;
 
-    assert_eq!(closed["events"]["handled"], CONSUMERS * ACCOUNTS);
+    assert_eq!(closed["events"]["handled"], CONSUMERS * ACCOUNTS + THE_END);
     assert_eq!(scene.texts(OWNERS).await.len(), 1);
     assert_eq!(scene.count("select count(*) from outbox.member").await, 0);
 }

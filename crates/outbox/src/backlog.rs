@@ -3,6 +3,7 @@
 
 use sqlx::PgPool;
 
+use crate::batch::SEALED;
 use crate::event::{Lane, LogPoint};
 use crate::tick::{self, Content, Diff, Snapshot};
 use crate::transport::postgres;
@@ -193,13 +194,17 @@ async fn is_behind(pool: &PgPool, name: &str, lane: Lane) -> Result<bool, sqlx::
     let Some(mut after) = shards.iter().map(|row| point(row.tick, row.id)).min() else {
         return Ok(false);
     };
-    let topics = &shards[0].topics;
+    // A seal is read by all shards: until the last has passed it, its batch has not ended.
+    let own = shards[0].topics.iter().cloned();
+    let topics: Vec<String> = own.chain([SEALED.to_owned()]).collect();
     let mut conn = pool.acquire().await?;
-    while let Some(page) = postgres::read_some(&mut conn, (lane, Some(topics)), after, PAGE).await?
+    while let Some(page) =
+        postgres::read_some(&mut conn, (lane, Some(&topics)), after, PAGE).await?
     {
         let unread = page.events.iter().any(|event| {
             shards.iter().any(|row| {
-                event.part % row.shards == row.shard && point(row.tick, row.id) < event.point
+                let is_its = event.topic == SEALED || event.part % row.shards == row.shard;
+                is_its && point(row.tick, row.id) < event.point
             })
         });
         if unread {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use outbox::delivery::dead::{Choice, redrive};
-use outbox::{Backlog, Failure, Lane, Mark, Origin, Since, backlog, handled, pending};
+use outbox::{Backlog, Failure, Lane, Mark, NewBatch, Origin, Since, backlog, handled, pending};
 
 use crate::host::Host;
 use crate::log;
@@ -77,6 +77,25 @@ async fn events_of_other_topics_leave_nobody_behind() {
 
     assert_eq!(of(&scene, "notebook").await, Backlog::default());
     assert_eq!(of(&scene, "nobody").await, Backlog::default());
+}
+
+#[tokio::test]
+async fn whoever_has_not_passed_a_seal_is_behind() {
+    let scene = Scene::new().await;
+    let spec = impatient("notebook", 1);
+    outbox::register(&scene.pool, &spec).await.unwrap();
+    let mut tx = scene.outbox.begin(Origin::of("shop")).await.unwrap();
+    let batch = tx.open_batch(NewBatch::named("empty")).await.unwrap();
+    tx.seal(batch);
+    tx.commit().await.unwrap();
+    scene.publish().await;
+    assert!(of(&scene, "notebook").await.behind);
+
+    let notebook = Notebook::of("notebook");
+    let _worker = Host::worker(&scene, "worker", |w| w.transactional(spec, notebook)).await;
+    let ended = "select count(*) from outbox.batch where state = 'succeeded'";
+    scene.until_count(ended, 1).await;
+    assert!(!of(&scene, "notebook").await.behind);
 }
 
 #[tokio::test]
