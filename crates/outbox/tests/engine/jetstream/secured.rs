@@ -162,13 +162,14 @@ fn jwt(issuer: &KeyPair, subject: &KeyPair, claim: Value) -> String {
     format!("{header}.{claim}.{}", BASE64URL_NOPAD.encode(&signed))
 }
 
-fn account_claim() -> Value {
+/// The system's own account has no streams.
+fn account_claim(streams: i32) -> Value {
     json!({
         "type": "account", "version": 2, "default_permissions": { "pub": {}, "sub": {} },
         "limits": {
             "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1,
             "wildcards": true, "conn": -1, "leaf": -1,
-            "mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1,
+            "mem_storage": streams, "disk_storage": streams, "streams": streams, "consumer": streams,
         },
     })
 }
@@ -190,13 +191,18 @@ fn creds(account: &KeyPair) -> String {
 #[tokio::test]
 async fn a_file_with_a_jwt_lets_in_a_user_of_the_account() {
     let safe = Safe::new();
-    let (operator, account) = (KeyPair::new_operator(), KeyPair::new_account());
+    let operator = KeyPair::new_operator();
+    let (system, account) = (KeyPair::new_account(), KeyPair::new_account());
     let own = json!({ "type": "operator", "version": 2 });
+    let of_system = jwt(&operator, &system, account_claim(0));
+    let of_account = jwt(&operator, &account, account_claim(-1));
     let config = format!(
-        "operator: {}\nresolver: MEMORY\nresolver_preload: {{ {}: {} }}\n",
+        "operator: {}\nsystem_account: {}\nresolver: MEMORY\n\
+         resolver_preload: {{\n{}: {of_system}\n{}: {of_account}\n}}\n",
         jwt(&operator, &operator, own),
+        system.public_key(),
+        system.public_key(),
         account.public_key(),
-        jwt(&operator, &account, account_claim()),
     );
     let nats = Nats::secured(&safe.put("server.conf", &config)).await;
     let url = format!("nats://localhost:{}", nats.port());
