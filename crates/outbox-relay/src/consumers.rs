@@ -97,8 +97,8 @@ pub(crate) async fn reshard(pool: &PgPool, reshard: Reshard) -> Result<()> {
         ),
     };
     let line = format!(
-        "{name} {verb} in {} shards instead of {}; {} events that its slower shards had not handled \
-         are handled one by one",
+        "{name} {verb} in {} shards instead of {}; {} events that its slower shards had not \
+         handled are handled one by one",
         done.to, done.from, done.parked
     );
     Ok(writeln!(io::stdout(), "{line}")?)

@@ -72,8 +72,8 @@ pub(crate) async fn measure(server: &Server, args: &Args) -> Result<Map<String, 
     Ok(report)
 }
 
-/// A new cluster pays once for what every database of it uses: its first round writes whole pages of
-/// what no later one changes.
+/// A new cluster pays once for what every database of it uses: its first round writes whole pages
+/// of what no later one changes.
 async fn warm_up(server: &Server, args: &Args) -> Result<()> {
     let flow = Flow {
         events: unpaced(args),

@@ -193,7 +193,8 @@ async fn naive_another_number_of_shards_lets_two_workers_handle_an_event() {
                 "insert into outbox.position
                     (consumer, generation, lane, shard, n, tick, id, passed)
                 select consumer, 0, lane, shard, 0, 0, 0, 0
-                from outbox.consumer, generate_series(0, 1) as lane, generate_series(8, 11) as shard",
+                from outbox.consumer, generate_series(0, 1) as lane,
+                    generate_series(8, 11) as shard",
             )
             .await;
     })

@@ -28,8 +28,8 @@ pub enum ConnectError {
     Address(#[source] io::Error),
     /// The file cannot be read, or holds something else.
     #[error(
-        "the NATS credentials in {0} cannot be used: the file holds a user's JWT and seed (.creds), \
-         or the seed of an nkey"
+        "the NATS credentials in {0} cannot be used: the file holds a user's JWT and seed \
+         (.creds), or the seed of an nkey"
     )]
     Credentials(PathBuf, #[source] io::Error),
     /// The file cannot be read.

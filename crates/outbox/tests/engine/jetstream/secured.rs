@@ -169,7 +169,8 @@ fn account_claim(streams: i32) -> Value {
         "limits": {
             "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1,
             "wildcards": true, "conn": -1, "leaf": -1,
-            "mem_storage": streams, "disk_storage": streams, "streams": streams, "consumer": streams,
+            "mem_storage": streams, "disk_storage": streams,
+            "streams": streams, "consumer": streams,
         },
     })
 }
