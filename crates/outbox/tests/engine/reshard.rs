@@ -42,25 +42,36 @@ async fn assert_each_once_in_order(scene: &Scene) {
     }
 }
 
-/// Appends to the same keys again and again until it is told to stop; says how often.
-async fn appending(scene: &Scene, stop: CancellationToken) -> tokio::task::JoinHandle<u32> {
-    let outbox = scene.as_seen_by("writer", 2).await;
+/// Appends to the same keys again and again until it is told to stop, some rounds ahead of who
+/// handles; says how often.
+async fn append_until(scene: &Scene, stop: &CancellationToken) -> i64 {
     let keys = keys(100);
-    tokio::spawn(async move {
-        let mut rounds = 0;
-        while !stop.is_cancelled() {
-            for some in keys.chunks(10) {
-                let mut tx = outbox.begin(Origin::of("customer")).await.unwrap();
-                for key in some {
-                    let locked = tx.locked(*key);
-                    tx.append(locked, crate::scene::placed());
-                }
-                tx.commit().await.unwrap();
-            }
-            rounds += 1;
+    let handled = "select count(*) from shop.handled";
+    let mut rounds = 0;
+    while !stop.is_cancelled() {
+        for some in keys.chunks(10) {
+            scene.orders(some, Origin::of("customer")).await;
         }
-        rounds
-    })
+        rounds += 1;
+        until("the notebook follows", async || {
+            stop.is_cancelled() || scene.count(handled).await > 100 * (rounds - 4)
+        })
+        .await;
+    }
+    rounds
+}
+
+async fn reshard_again_and_again(scene: &Scene, stop: &CancellationToken) {
+    let mut seen = 0;
+    for (from, to) in [(8, 12), (12, 3), (3, 64), (64, 8)] {
+        scene.until_handled("notebook", seen + 300).await;
+        let done = reshard(scene, to).await;
+        println!("{done:?}");
+        assert_eq!((done.from, done.to), (from, to));
+        seen = scene.handled_by("notebook").await.len();
+    }
+    scene.until_handled("notebook", seen + 300).await;
+    stop.cancel();
 }
 
 #[tokio::test]
@@ -69,20 +80,9 @@ async fn each_key_goes_on_where_it_was_when_shards_change_under_load() {
     let _relay = Host::relay(&scene, "relay").await;
     let (one, two) = (notebook(&scene, "one").await, notebook(&scene, "two").await);
     let stop = CancellationToken::new();
-    let writer = appending(&scene, stop.clone()).await;
 
-    let mut seen = 0;
-    for (from, to) in [(8, 12), (12, 3), (3, 64), (64, 8)] {
-        seen += 300;
-        scene.until_handled("notebook", seen).await;
-        let done = reshard(&scene, to).await;
-        println!("{done:?}");
-        assert_eq!((done.from, done.to), (from, to));
-        seen = scene.handled_by("notebook").await.len();
-    }
-    scene.until_handled("notebook", seen + 300).await;
-    stop.cancel();
-    let rounds = writer.await.unwrap();
+    let writing = append_until(&scene, &stop);
+    let (rounds, ()) = tokio::join!(writing, reshard_again_and_again(&scene, &stop));
 
     println!("{rounds} rounds of 100 events were appended meanwhile");
     assert_each_once_in_order(&scene).await;
