@@ -49,7 +49,7 @@ prepare: _postgres
 
 # Measure: `just bench close --accounts 1000000 --months 2`, or `just bench outbox --parts drain`
 bench NAME *ARGS: _postgres
-    shift; cargo bench --package month-close --package outbox --bench "{{NAME}}" -- "$@"
+    shift; cargo bench --package month-close --package outbox --features outbox/nats --bench "{{NAME}}" -- "$@"
 
 # Postgres (its programs, not a running server), and the C compiler that cargo links with.
 [private]

@@ -76,7 +76,7 @@ pub(crate) struct TransportArgs {
     /// What carries the log from the relay to the workers
     #[arg(long, env = "BILLING_TRANSPORT", value_enum, default_value_t = Carrier::Postgres)]
     pub(crate) transport: Carrier,
-    /// NATS server with JetStream, such as `tls://nats.example.com`
+    /// NATS server with JetStream, such as `tls://nats.example.com` or `tls://user:password@host`
     #[arg(
         long,
         env = "BILLING_NATS_URL",
@@ -85,7 +85,7 @@ pub(crate) struct TransportArgs {
     )]
     #[arg(required_if_eq("transport", "nats"))]
     pub(crate) nats_url: Option<String>,
-    /// File with the credentials of a NATS user
+    /// File with the credentials of a NATS user (`.creds`), or the seed of an nkey
     #[arg(long, env = "BILLING_NATS_CREDENTIALS", value_name = "FILE")]
     pub(crate) nats_credentials: Option<PathBuf>,
     /// File with the certificates to trust; it makes TLS a must

@@ -35,6 +35,8 @@ pub(crate) enum Command {
     },
     /// Let a consumer read the log again from a place
     Replay(Replay),
+    /// Divide a consumer's keys into another number of shards
+    Reshard(Reshard),
     /// Events that a consumer gave up on
     #[command(subcommand)]
     Dead(DeadCommand),
@@ -101,6 +103,17 @@ pub(crate) struct Replay {
     pub(crate) place: Place,
     #[command(flatten)]
     pub(crate) by: Signature,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Reshard {
+    /// The consumer
+    pub(crate) name: String,
+    /// How many shards there are to be: no more processes than that share the consumer
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i16).range(1..=64))]
+    pub(crate) shards: i16,
+    #[command(flatten)]
+    pub(crate) doing: Doing,
 }
 
 /// A place in the log.
@@ -270,6 +283,7 @@ mod tests {
             "outbox-relay pause documents",
             "outbox-relay resume documents",
             "outbox-relay replay documents --from 3",
+            "outbox-relay reshard documents --shards 12",
         ] {
             let error = parse(line).unwrap_err();
             assert!(error.to_string().contains("--reason"), "{error}");
@@ -294,6 +308,14 @@ mod tests {
         };
         assert!(matches!(replay.place.start(), Some(Start::Since(_))));
         parse(&format!("{line} --from 3")).unwrap_err();
+    }
+
+    #[test]
+    fn shards_are_one_to_sixty_four_and_a_dry_run_needs_no_reason() {
+        parse("outbox-relay reshard documents --reason x").unwrap_err();
+        parse("outbox-relay reshard documents --shards 0 --dry-run").unwrap_err();
+        parse("outbox-relay reshard documents --shards 65 --dry-run").unwrap_err();
+        parse("outbox-relay reshard documents --shards 64 --dry-run").unwrap();
     }
 
     #[test]

@@ -7,7 +7,7 @@ use outbox::operation::{self, Paused};
 use outbox::status::{self, ConsumerStatus};
 use sqlx::PgPool;
 
-use crate::command::{Pause, Replay, Signature};
+use crate::command::{Pause, Replay, Reshard, Signature};
 use crate::status::pause_text;
 
 pub(crate) async fn show(pool: &PgPool, json: bool) -> Result<()> {
@@ -41,7 +41,10 @@ fn line(consumer: &ConsumerStatus) -> String {
         words.push("may be replayed".to_owned());
     }
     if consumer.generation > 0 {
-        words.push(format!("replayed {} times", consumer.generation));
+        words.push(format!(
+            "replayed or resharded {} times",
+            consumer.generation
+        ));
     }
     words.extend(consumer.paused.map(pause_text));
     format!("{}: {}", consumer.name, words.join(", "))
@@ -74,5 +77,29 @@ pub(crate) async fn replay(pool: &PgPool, replay: Replay) -> Result<()> {
     let name = replay.name;
     let after = operation::replay(pool, &name, start, &replay.by.into()).await?;
     let line = format!("{name} reads again what came after tick {after}");
+    Ok(writeln!(io::stdout(), "{line}")?)
+}
+
+pub(crate) async fn reshard(pool: &PgPool, reshard: Reshard) -> Result<()> {
+    let Reshard {
+        name,
+        shards,
+        doing,
+    } = reshard;
+    let (done, verb) = match doing.by() {
+        Some(by) => (
+            operation::reshard(pool, &name, shards, &by).await?,
+            "is read",
+        ),
+        None => (
+            operation::try_reshard(pool, &name, shards).await?,
+            "would be read",
+        ),
+    };
+    let line = format!(
+        "{name} {verb} in {} shards instead of {}; {} events that its slower shards had not \
+         handled are handled one by one",
+        done.to, done.from, done.parked
+    );
     Ok(writeln!(io::stdout(), "{line}")?)
 }

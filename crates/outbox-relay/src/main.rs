@@ -72,7 +72,9 @@ async fn start() -> ExitCode {
 fn is_wrong_order(error: &OperationError) -> bool {
     !matches!(
         error,
-        OperationError::Database(_) | OperationError::Busy { .. }
+        OperationError::Database(_)
+            | OperationError::Busy { .. }
+            | OperationError::TooFarApart { .. }
     )
 }
 
@@ -99,6 +101,7 @@ async fn obey(site: &Site, command: Command) -> Result<()> {
         Command::Pause(pause) => consumers::pause(pool, pause).await,
         Command::Resume { name, by } => consumers::resume(pool, &name, by).await,
         Command::Replay(replay) => consumers::replay(pool, replay).await,
+        Command::Reshard(reshard) => consumers::reshard(pool, reshard).await,
         Command::Dead(command) => dead::run(pool, command).await,
         Command::Rebase { by } => keep::rebase(pool, by.into()).await,
         Command::Retention { keep, export, .. } => keep::retire(pool, keep, export).await,

@@ -30,7 +30,7 @@ mod look;
 mod progress;
 
 pub(crate) use self::duties::Duties;
-pub(crate) use self::look::{Facts, Seal, first_seal};
+pub(crate) use self::look::first_seal;
 pub use self::progress::{Progress, Reader, State, progress};
 
 /// The topic of seals: read by all consumers, handed to none.

@@ -24,6 +24,8 @@ pub(crate) enum Mutant {
     BatchUnlocked,
     /// A replay leaves the old generation open.
     GenerationLeftOpen,
+    /// Other shards are counted in the generation that is read, at once in all processes that look.
+    ShardsInPlace,
     /// A rebase trusts transaction ids of another cluster.
     ForeignIdsTrusted,
 }

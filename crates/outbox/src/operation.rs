@@ -5,12 +5,17 @@
 
 use sqlx::PgPool;
 
+use crate::event::PARTS;
+
+mod generation;
 mod pause;
 mod replay;
+mod reshard;
 
 pub use pause::{Paused, pause, resume};
 pub(crate) use replay::point_before;
 pub use replay::{Start, replay};
+pub use reshard::{Resharded, reshard, try_reshard};
 
 /// Who does something, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +66,28 @@ pub enum OperationError {
         last: i64,
         /// The one that was asked for.
         asked: i64,
+    },
+    /// No such number of shards is possible.
+    #[error("the keys can be divided into 1 to {PARTS} shards, not {0}")]
+    ShardsOutOfRange(i16),
+    /// Nothing to do.
+    #[error("\"{name}\" is read in {shards} shards already")]
+    SameShards {
+        /// The consumer.
+        name: String,
+        /// Its shards.
+        shards: i16,
+    },
+    /// Too many events lie between its first shard and its last.
+    #[error(
+        "the shards of \"{name}\" stand more than {most} events apart: let its workers catch up, \
+         and repeat this when `outbox-relay status` shows few unread events"
+    )]
+    TooFarApart {
+        /// The consumer.
+        name: String,
+        /// How many events may lie between.
+        most: usize,
     },
     /// The database's.
     #[error("the database refused")]

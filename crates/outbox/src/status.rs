@@ -66,7 +66,7 @@ pub struct ConsumerStatus {
     pub topics: Vec<String>,
     /// Into how many shards its keys are divided.
     pub shards: i16,
-    /// How often it was replayed.
+    /// How often it was replayed or resharded.
     pub generation: i16,
     /// Whether it may be replayed.
     pub replayable: bool,

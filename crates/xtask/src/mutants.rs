@@ -38,6 +38,10 @@ const MUTANTS: &[(&str, &str)] = &[
         "operations::nobody_goes_on_in_a_generation_that_is_over",
     ),
     (
+        "ShardsInPlace",
+        "reshard::a_worker_frozen_before_it_settles_loses_its_old_shard",
+    ),
+    (
         "ForeignIdsTrusted",
         "restored::after_a_rebase_each_event_of_the_dump_is_handled_once",
     ),

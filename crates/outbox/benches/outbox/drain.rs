@@ -78,7 +78,7 @@ pub(crate) async fn measure(server: &Server, args: &Args) -> Result<Value> {
         eight.push(drain(server, &log, args.events, Who::Transactional(8)).await?);
         log.close().await;
     }
-    Ok(json!({
+    let report = json!({
         "events": args.events,
         "transactional_per_s": rate(&one),
         "transactional_8_per_s": rate(&eight),
@@ -86,7 +86,25 @@ pub(crate) async fn measure(server: &Server, args: &Args) -> Result<Value> {
         "transactional": told(&one, args.events),
         "transactional_8": told(&eight, args.events),
         "external": told(&external, args.events),
-    }))
+    });
+    #[cfg(feature = "nats")]
+    let report = over_nats(server, args, report).await?;
+    Ok(report)
+}
+
+/// The same from a stream. A tenth of the events: publishing waits for the disk.
+#[cfg(feature = "nats")]
+async fn over_nats(server: &Server, args: &Args, mut report: Value) -> Result<Value> {
+    let (mut published, mut drained) = (Vec::new(), Vec::new());
+    for turn in 1..=args.repeats {
+        let [filled, read] = crate::nats::turn(server, turn, (args.events / 10).max(1_000)).await?;
+        published.push(filled);
+        drained.push(read);
+    }
+    report["nats_per_s"] = number(median_of(&drained));
+    report["nats"] = spread(drained);
+    report["nats_published"] = spread(published);
+    Ok(report)
 }
 
 fn rate(turns: &[Drained]) -> Value {
@@ -106,9 +124,31 @@ fn told(turns: &[Drained], events: u64) -> Value {
 
 /// Drains the whole log with consumers that begin at its beginning.
 async fn drain(server: &Server, log: &Log, events: u64, who: Who) -> Result<Drained> {
+    drain_with(server, log, events, who, WorkerConfig::default()).await
+}
+
+/// By one transactional consumer that is configured like this; events per second.
+#[cfg(feature = "nats")]
+pub(crate) async fn from(
+    server: &Server,
+    log: &Log,
+    events: u64,
+    config: WorkerConfig,
+) -> Result<Decimal> {
+    let drained = drain_with(server, log, events, Who::Transactional(1), config).await?;
+    Ok(drained.per_s)
+}
+
+async fn drain_with(
+    server: &Server,
+    log: &Log,
+    events: u64,
+    who: Who,
+    config: WorkerConfig,
+) -> Result<Drained> {
     forget_consumers(log).await?;
     let pool = connect(&log.url).await?;
-    let mut worker = Worker::new(outbox::Outbox::new(pool.clone()), WorkerConfig::default());
+    let mut worker = Worker::new(outbox::Outbox::new(pool.clone()), config);
     let consumers = match who {
         Who::External => {
             worker.external(ConsumerSpec::new("outside", &[TOPIC]), Nothing);

@@ -46,6 +46,7 @@ pub(crate) async fn measure(server: &Server, args: &Args) -> Result<Map<String, 
         };
         latency.insert(format!("at_{pace}"), watched(server, args, flow).await?);
     }
+    warm_up(server, args).await?;
     let (mut rates, mut bytes) = (Vec::new(), Vec::new());
     for turn in 1..=args.repeats {
         eprintln!("flow: turn {turn} of {}", args.repeats);
@@ -69,6 +70,20 @@ pub(crate) async fn measure(server: &Server, args: &Args) -> Result<Map<String, 
         wal(server, args, &bytes).await?,
     );
     Ok(report)
+}
+
+/// A new cluster pays once for what every database of it uses: its first round writes whole pages
+/// of what no later one changes.
+async fn warm_up(server: &Server, args: &Args) -> Result<()> {
+    let flow = Flow {
+        events: unpaced(args),
+        consumers: 1,
+        per_s: None,
+    };
+    let log = Log::fresh(server, "flow_first").await?;
+    run(server, &log, flow).await?;
+    log.close().await;
+    Ok(())
 }
 
 /// A tenth of what is drained: each is a durable commit of its own.

@@ -21,6 +21,8 @@ mod figures;
 mod flow;
 mod idle;
 mod log;
+#[cfg(feature = "nats")]
+mod nats;
 mod reference;
 mod roles;
 mod server;

@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::look::{self, Seal};
-use crate::event::Lane;
+use crate::event::{Event, Lane};
 
 /// By batch.
 #[derive(Debug, Default)]
@@ -43,10 +43,18 @@ impl Duties {
     }
 
     /// A position passed a seal.
-    pub(crate) fn pass(&mut self, batch: Uuid, seal: Seal) {
-        let duty = self.0.entry(batch).or_default();
-        duty.looks = true;
-        duty.passed = Some(seal);
+    pub(crate) fn pass(&mut self, event: &Event) {
+        let batch = event.key;
+        match Seal::of(event) {
+            Ok(seal) => {
+                let duty = self.0.entry(batch).or_default();
+                duty.looks = true;
+                duty.passed = Some(seal);
+            }
+            Err(error) => tracing::error!(
+                %error, %batch, "The seal of batch {batch} cannot be read, and the batch never ends"
+            ),
+        }
     }
 
     /// Takes part in the batches, seals and looks; answers which were sealed, and how many events

@@ -11,7 +11,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::SEALED;
-use crate::event::{Lane, LogPoint, NewEvent};
+use crate::event::{Event, Lane, LogPoint, NewEvent};
 use crate::mutant::{self, Mutant};
 
 /// A seal that was passed.
@@ -21,10 +21,19 @@ pub(crate) struct Seal {
     pub(crate) point: LogPoint,
 }
 
+impl Seal {
+    /// What the event of a seal says.
+    pub(crate) fn of(event: &Event) -> Result<Self, serde_json::Error> {
+        let Facts { wave } = event.payload.read()?;
+        let point = event.point;
+        Ok(Self { wave, point })
+    }
+}
+
 /// The facts of a seal's event.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Facts {
-    pub(crate) wave: i32,
+struct Facts {
+    wave: i32,
 }
 
 /// The first seal of a batch.

@@ -1,6 +1,7 @@
 //! Batches: whoever appended many events is told once when all of them are handled.
 
 mod followed;
+mod killed;
 mod trouble;
 
 use outbox::batch::{State, progress};
@@ -24,14 +25,14 @@ fn sale() -> NewBatch {
         .on_completion(told("sale.ended"))
 }
 
-async fn open(scene: &Scene) -> Batch {
+pub(crate) async fn open(scene: &Scene) -> Batch {
     let mut tx = scene.outbox.begin(Origin::of("shop")).await.unwrap();
     let batch = tx.open_batch(sale()).await.unwrap();
     tx.commit().await.unwrap();
     batch
 }
 
-async fn fill(scene: &Scene, batch: Batch, keys: &[Uuid]) {
+pub(crate) async fn fill(scene: &Scene, batch: Batch, keys: &[Uuid]) {
     let mut tx = scene.outbox.begin(Origin::of("shop")).await.unwrap();
     for key in keys {
         let locked = tx.locked(*key);
@@ -40,7 +41,7 @@ async fn fill(scene: &Scene, batch: Batch, keys: &[Uuid]) {
     tx.commit().await.unwrap();
 }
 
-async fn seal(scene: &Scene, batch: Batch) {
+pub(crate) async fn seal(scene: &Scene, batch: Batch) {
     let mut tx = scene.outbox.begin(Origin::of("shop")).await.unwrap();
     tx.seal(batch);
     tx.commit().await.unwrap();
@@ -51,7 +52,7 @@ async fn state(scene: &Scene, batch: Batch) -> State {
     progress.unwrap().state
 }
 
-async fn until_state(scene: &Scene, batch: Batch, wanted: State) {
+pub(crate) async fn until_state(scene: &Scene, batch: Batch, wanted: State) {
     until(&format!("the batch is {wanted:?}"), async || {
         state(scene, batch).await == wanted
     })
@@ -59,7 +60,7 @@ async fn until_state(scene: &Scene, batch: Batch, wanted: State) {
 }
 
 /// A worker whose batch is done has passed everything; what is appended twice would be by now.
-async fn told(scene: &Scene) -> [i64; 3] {
+pub(crate) async fn told(scene: &Scene) -> [i64; 3] {
     let [over, broken, ended] = [SUCCEEDED, FAILED, COMPLETED].map(|sql| scene.count(sql));
     [over.await, broken.await, ended.await]
 }

@@ -40,7 +40,17 @@ impl Host {
         name: &str,
         fill: impl FnOnce(&mut Worker),
     ) -> Self {
-        Self::start(scene, (name, proxy.url()), config(), fill).await
+        Self::behind_with(scene, proxy, (name, config()), fill).await
+    }
+
+    /// The same, with a configuration of its own.
+    pub(crate) async fn behind_with(
+        scene: &Scene,
+        proxy: &Proxy,
+        (name, config): (&str, WorkerConfig),
+        fill: impl FnOnce(&mut Worker),
+    ) -> Self {
+        Self::start(scene, (name, proxy.url()), config, fill).await
     }
 
     pub(crate) async fn worker_with(

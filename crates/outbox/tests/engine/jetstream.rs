@@ -13,8 +13,11 @@ use crate::log;
 use crate::scene::{Scene, impatient, keys, until};
 use crate::shop::Notebook;
 
+mod batches;
 mod broken;
+mod frozen;
 mod naive;
+mod secured;
 mod server;
 mod switch;
 

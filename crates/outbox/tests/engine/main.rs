@@ -27,6 +27,7 @@ mod races;
 mod readers;
 mod recovered;
 mod recurring;
+mod reshard;
 mod restored;
 mod retention;
 mod scene;

@@ -27,6 +27,7 @@ const ENGINE: &str = concat!(
     include_str!("../../migrations/0018_meta.sql"),
     include_str!("../../migrations/0019_retention.sql"),
     include_str!("../../migrations/0020_lanes_of_a_tick.sql"),
+    include_str!("../../migrations/0023_reshard.sql"),
     include_str!("../../migrations/0024_batch_over.sql"),
 );
 const PATIENCE: Duration = Duration::from_secs(25);

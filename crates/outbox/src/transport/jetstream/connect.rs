@@ -1,17 +1,20 @@
 //! The way to the NATS server.
 
-use std::path::PathBuf;
+use std::error::Error as _;
+use std::io;
+use std::path::{Path, PathBuf};
 
-use async_nats::{ConnectOptions, Event};
+use async_nats::{ConnectErrorKind, ConnectOptions, Event, ServerAddr, rustls};
+use percent_encoding::percent_decode_str;
 
 use super::JetStream;
 
 /// How a NATS server is reached.
 #[derive(Debug, Clone)]
 pub struct Access {
-    /// Its address; `tls://…` for TLS.
+    /// Its address; `tls://…` for TLS. A user and a password may stand in it, percent-encoded.
     pub url: String,
-    /// A file with a user's JWT and seed.
+    /// A file with a user's JWT and seed, or with the seed of an nkey.
     pub credentials: Option<PathBuf>,
     /// A file with the certificates to trust; it makes TLS a must.
     pub ca: Option<PathBuf>,
@@ -20,12 +23,55 @@ pub struct Access {
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
+    /// No address.
+    #[error("the NATS server's address is none: it reads like tls://user:password@host:4222")]
+    Address(#[source] io::Error),
+    /// The file cannot be read, or holds something else.
+    #[error(
+        "the NATS credentials in {0} cannot be used: the file holds a user's JWT and seed \
+         (.creds), or the seed of an nkey"
+    )]
+    Credentials(PathBuf, #[source] io::Error),
     /// The file cannot be read.
-    #[error("the NATS credentials in {0} cannot be read")]
-    Credentials(PathBuf, #[source] std::io::Error),
-    /// Nobody answers, or refuses.
-    #[error("the NATS server cannot be reached: does it run there, and does it know this user?")]
-    Unreachable(#[from] async_nats::ConnectError),
+    #[error("the certificates in {0}, which the NATS server's is checked by, cannot be read")]
+    Certificates(PathBuf, #[source] io::Error),
+    /// It does not let us in.
+    #[error(
+        "the NATS server does not let this user in: give its credentials in a file, or a user and \
+         a password in the address"
+    )]
+    Refused(#[source] async_nats::ConnectError),
+    /// It cannot be believed.
+    #[error(
+        "the NATS server speaks no TLS that we trust: is its certificate for this host, and by an \
+         authority among those to trust?"
+    )]
+    Untrusted(#[source] async_nats::ConnectError),
+    /// Nobody answers.
+    #[error("the NATS server cannot be reached: does it run there?")]
+    Unreachable(#[source] async_nats::ConnectError),
+}
+
+impl From<async_nats::ConnectError> for ConnectError {
+    fn from(error: async_nats::ConnectError) -> Self {
+        match error.kind() {
+            ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
+                Self::Refused(error)
+            }
+            ConnectErrorKind::Tls => Self::Untrusted(error),
+            _ if is_of_tls(&error) => Self::Untrusted(error),
+            _ => Self::Unreachable(error),
+        }
+    }
+}
+
+/// The client tells a handshake that failed as trouble of the line.
+fn is_of_tls(error: &async_nats::ConnectError) -> bool {
+    let line = error
+        .source()
+        .and_then(|source| source.downcast_ref::<io::Error>());
+    let inner = line.and_then(io::Error::get_ref);
+    inner.is_some_and(|inner| inner.is::<rustls::Error>())
 }
 
 impl JetStream {
@@ -34,19 +80,42 @@ impl JetStream {
     /// # Errors
     /// See [`ConnectError`].
     pub async fn connect(access: &Access, prefix: &str) -> Result<Self, ConnectError> {
+        let address: ServerAddr = access.url.parse().map_err(ConnectError::Address)?;
         let mut options = ConnectOptions::new().name("outbox").event_callback(report);
+        // The client itself leaves what stands there unused.
+        if let Some(user) = address.username() {
+            let password = address.password().unwrap_or_default();
+            options = options.user_and_password(decoded(user), decoded(password));
+        }
         if let Some(file) = &access.credentials {
-            options = (options.credentials_file(file).await)
+            options = with_credentials(options, file)
+                .await
                 .map_err(|error| ConnectError::Credentials(file.clone(), error))?;
         }
         if let Some(file) = &access.ca {
+            let readable = tokio::fs::read(file).await.map(drop);
+            readable.map_err(|error| ConnectError::Certificates(file.clone(), error))?;
             options = options
                 .add_root_certificates(file.clone())
                 .require_tls(true);
         }
-        let client = options.connect(&access.url).await?;
+        let client = options.connect(address).await?;
         Ok(Self::new(client, prefix))
     }
+}
+
+fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+async fn with_credentials(options: ConnectOptions, file: &Path) -> io::Result<ConnectOptions> {
+    let text = tokio::fs::read_to_string(file).await?;
+    let seed = text.trim();
+    // A user's seed, by the prefix of its kind.
+    if seed.starts_with("SU") && !seed.contains(char::is_whitespace) {
+        return Ok(options.nkey(seed.to_owned()));
+    }
+    options.credentials(&text)
 }
 
 async fn report(event: Event) {

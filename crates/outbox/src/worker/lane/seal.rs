@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{LaneLoop, Step, shard};
-use crate::batch::{Facts, Seal};
 use crate::event::{Event, LogPoint};
 use crate::position::{self, Move};
 use crate::transport::postgres::Page;
@@ -68,16 +67,7 @@ impl<R: Runner> LaneLoop<R> {
         let Some(cursors) = position::advance_all(&mut tx, &moves).await? else {
             return Ok(self.start_over().await);
         };
-        match seal.payload.read::<Facts>() {
-            Ok(Facts { wave }) => {
-                let point = seal.point;
-                tx.duties().pass(seal.key, Seal { wave, point });
-            }
-            Err(error) => tracing::error!(
-                %error, batch = %seal.key,
-                "The seal of batch {} cannot be read, and the batch never ends", seal.key
-            ),
-        }
+        tx.duties().pass(&seal);
         tx.commit().await.map_err(|error| error.0)?;
         for (number, cursor) in numbers.into_iter().zip(cursors) {
             if let Some(held) = self.shards.get_mut(&number) {

@@ -17,26 +17,54 @@ pub(crate) struct Nats {
     child: Option<Child>,
     port: u16,
     store: TempDir,
+    /// What lets in only who is allowed to; nothing lets in everybody.
+    config: Option<PathBuf>,
 }
 
 impl Nats {
     pub(crate) async fn start() -> Self {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
-        let store = tempfile::tempdir().unwrap();
-        let mut nats = Self {
-            child: None,
-            port,
-            store,
-        };
+        let mut nats = Self::stopped(None);
         nats.restart().await;
         nats
     }
 
+    /// One that lets in whom its configuration says.
+    pub(crate) async fn secured(config: &Path) -> Self {
+        let mut nats = Self::stopped(Some(config.to_owned()));
+        nats.spawn().await;
+        nats
+    }
+
+    fn stopped(config: Option<PathBuf>) -> Self {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        let store = tempfile::tempdir().unwrap();
+        Self {
+            child: None,
+            port,
+            store,
+            config,
+        }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Starts it again on the store that it left.
     pub(crate) async fn restart(&mut self) {
+        self.spawn().await;
+        let jetstream = jetstream::new(self.client().await);
+        until("JetStream answers", async || {
+            jetstream.query_account().await.is_ok()
+        })
+        .await;
+    }
+
+    async fn spawn(&mut self) {
+        let config = self.config.iter().flat_map(|file| [Path::new("-c"), file]);
         let child = Command::new(program())
+            .args(config)
             .args([
                 "-a",
                 "127.0.0.1",
@@ -55,11 +83,6 @@ impl Nats {
             tokio::net::TcpStream::connect(("127.0.0.1", self.port))
                 .await
                 .is_ok()
-        })
-        .await;
-        let jetstream = jetstream::new(self.client().await);
-        until("JetStream answers", async || {
-            jetstream.query_account().await.is_ok()
         })
         .await;
     }
