@@ -23,6 +23,7 @@ use uuid::Uuid;
 use crate::batch::{self, Batch, Duties};
 use crate::copy::Rows;
 use crate::event::{Lane, NewEvent};
+use crate::mutant::{self, Mutant};
 use crate::timer::{self, NewTimer};
 use crate::wake::Waker;
 
@@ -152,7 +153,11 @@ impl Outbox {
                 Some(turn.expect("it is never closed"))
             }
         };
-        self.begin_with(BEGIN_WORKER, origin, turn).await
+        let statement = match mutant::is(Mutant::OldSnapshot) {
+            true => "begin isolation level repeatable read",
+            false => BEGIN_WORKER,
+        };
+        self.begin_with(statement, origin, turn).await
     }
 
     async fn begin_with(

@@ -20,6 +20,10 @@ pub(crate) enum Mutant {
     StragglerUnmarked,
     /// Later events of a key do not wait for the one in trouble.
     KeysNotBlocked,
+    /// Members are appended without asking whether their batch is sealed.
+    MemberAfterSeal,
+    /// Handlers settle in REPEATABLE READ, with a snapshot from before what they waited for.
+    OldSnapshot,
     /// A batch looks whether it is done without its lock.
     BatchUnlocked,
     /// A replay leaves the old generation open.

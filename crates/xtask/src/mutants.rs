@@ -30,6 +30,14 @@ const MUTANTS: &[(&str, &str)] = &[
         "parked::order_holds_while_a_parked_key_drains_and_grows",
     ),
     (
+        "MemberAfterSeal",
+        "batches::a_sealed_batch_takes_no_member_from_outside_nor_any_of_the_other_lane",
+    ),
+    (
+        "OldSnapshot",
+        "batches::trouble::a_batch_whose_last_facts_come_at_once_ends",
+    ),
+    (
         "BatchUnlocked",
         "batches::trouble::a_batch_whose_last_facts_come_at_once_ends",
     ),

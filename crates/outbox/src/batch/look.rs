@@ -47,6 +47,9 @@ pub(super) async fn join(
     lane: Lane,
     follows: bool,
 ) -> Result<(), sqlx::Error> {
+    if mutant::is(Mutant::MemberAfterSeal) {
+        return Ok(());
+    }
     sqlx::query!(
         r#"-- batch: take part
         select outbox.join_batch($1, $2, $3) as "joined: ()""#,

@@ -110,6 +110,30 @@ async fn every_committed_event_is_read_once_in_commit_order_per_key() {
     assert_eq!(points(&again), points(&read), "in smaller pages");
 }
 
+/// Two sessions change an aggregate in turns.
+async fn in_turns(scene: &Scene) -> Vec<Uuid> {
+    let mut sessions = [scene.connection().await, scene.connection().await];
+    let key = keys(1)[0];
+    let mut appended = Vec::new();
+    for n in 0..6 {
+        appended.push(log::append(&mut sessions[n % 2], key).await);
+    }
+    appended
+}
+
+#[tokio::test]
+async fn events_of_a_key_are_read_as_they_were_committed_unless_ids_are_cached() {
+    let scene = Scene::new().await;
+    let appended = in_turns(&scene).await;
+    scene.publish().await;
+    assert_eq!(log::ids(&scene.pool, 100).await, appended);
+
+    scene.sql("alter sequence outbox.event_id cache 20").await;
+    let inverted = in_turns(&scene).await;
+    scene.publish().await;
+    assert_ne!(log::ids(&scene.pool, 100).await[6..], inverted);
+}
+
 #[tokio::test]
 async fn a_giant_tick_is_read_in_windows() {
     let scene = Scene::new().await;
