@@ -112,6 +112,7 @@ const BEGIN: &str = "begin isolation level read committed; \
     set local idle_in_transaction_session_timeout = '15s'";
 const BEGIN_WORKER: &str = "begin isolation level read committed; \
     set local idle_in_transaction_session_timeout = '5s'";
+const BEGIN_OLD: &str = "begin isolation level repeatable read";
 
 impl Outbox {
     /// The log of the database behind `pool`, which carries the engine's schema
@@ -148,15 +149,10 @@ impl Outbox {
     pub(crate) async fn begin_worker(&self, origin: Origin) -> Result<UnitOfWork, sqlx::Error> {
         let turn = match origin.lane {
             Lane::Interactive => None,
-            Lane::Bulk => {
-                let turn = Arc::clone(&self.bulk).acquire_owned().await;
-                Some(turn.expect("it is never closed"))
-            }
+            // An error would say that it is closed, which it never is.
+            Lane::Bulk => Arc::clone(&self.bulk).acquire_owned().await.ok(),
         };
-        let statement = match mutant::is(Mutant::OldSnapshot) {
-            true => "begin isolation level repeatable read",
-            false => BEGIN_WORKER,
-        };
+        let statement = mutant::either(Mutant::OldSnapshot, BEGIN_OLD, BEGIN_WORKER);
         self.begin_with(statement, origin, turn).await
     }
 

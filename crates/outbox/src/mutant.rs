@@ -45,3 +45,8 @@ pub(crate) fn is(mutant: Mutant) -> bool {
 pub(crate) const fn is(_: Mutant) -> bool {
     false
 }
+
+/// The wrong one of two ways if the engine is to be wrong in this one.
+pub(crate) fn either<T>(mutant: Mutant, wrong: T, right: T) -> T {
+    if is(mutant) { wrong } else { right }
+}
