@@ -157,13 +157,20 @@ async fn of_two_that_come_last_at_once_one_sees_the_others_fact() {
     assert_eq!(last_at_once("select from shop.whole for update").await, 1);
 }
 
-/// Whoever passes a seal after it was noted waits at its end until the test lets it go.
+/// Whoever passes a seal that was noted waits at its end until the test lets it go.
 const HELD: &str = "
     create function shop.hold() returns trigger language plpgsql as $$
     begin
         if exists (
             select from outbox.batch
-            where seal_tick is not null and xmin <> pg_current_xact_id()::xid
+            where batch.lane = new.lane
+                and (new.tick, new.id) >= (batch.seal_tick, batch.seal_id)
+                and not exists (
+                    select from outbox.position as earlier
+                    where earlier.consumer = new.consumer and earlier.lane = new.lane
+                        and earlier.n < new.n
+                        and (earlier.tick, earlier.id) >= (batch.seal_tick, batch.seal_id)
+                )
         ) then
             perform pg_advisory_xact_lock_shared(1);
         end if;
@@ -172,13 +179,9 @@ const HELD: &str = "
     create constraint trigger hold after insert on outbox.position
     deferrable initially deferred for each row execute function shop.hold()";
 
-/// Three consumers pass a seal, the last two of them in transactions that overlap.
-#[tokio::test]
-async fn a_batch_whose_last_facts_come_at_once_ends() {
-    let scene = Scene::new().await;
-    let _relay = Host::relay(&scene, "relay").await;
-    let worker = Host::worker(&scene, "worker", |worker| {
-        for consumer in ["one", "two", "three"] {
+async fn notebooks(scene: &Scene, worker: &str, consumers: &[&'static str]) -> Host {
+    Host::worker(scene, worker, |worker| {
+        for consumer in consumers {
             let spec = ConsumerSpec {
                 shards: 1,
                 ..impatient(consumer, 1)
@@ -186,21 +189,35 @@ async fn a_batch_whose_last_facts_come_at_once_ends() {
             worker.transactional(spec, Notebook::of(consumer));
         }
     })
-    .await;
+    .await
+}
+
+/// Three consumers pass a seal, the last two of them in transactions that overlap.
+#[tokio::test]
+async fn a_batch_whose_last_facts_come_at_once_ends() {
+    let scene = Scene::new().await;
+    let _relay = Host::relay(&scene, "relay").await;
+    let first = notebooks(&scene, "first", &["one"]).await;
+    let last = notebooks(&scene, "last", &["two", "three"]).await;
     let batch = open(&scene).await;
     fill(&scene, batch, &keys(4)).await;
     for consumer in ["one", "two", "three"] {
         scene.until_handled(consumer, 4).await;
     }
+    last.stop().await;
+    seal(&scene, batch).await;
+    let noted = "select count(*) from outbox.batch where seal_tick is not null";
+    scene.until_count(noted, 1).await;
     sqlx::raw_sql(HELD).execute(&scene.pool).await.unwrap();
     let mut holder = scene.connection().await;
     run(&mut holder, "begin; select pg_advisory_xact_lock(1)").await;
-    seal(&scene, batch).await;
+
+    let last = notebooks(&scene, "last", &["two", "three"]).await;
     let waiting = "select count(*) from shop.session where wait_event_type = 'Lock'";
     scene.until_count(waiting, 2).await;
-
     run(&mut holder, "commit").await;
 
     until_state(&scene, batch, State::Succeeded).await;
-    worker.stop().await;
+    first.stop().await;
+    last.stop().await;
 }
