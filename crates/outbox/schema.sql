@@ -450,7 +450,8 @@ CREATE TABLE outbox.tick (
     max_id bigint NOT NULL,
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     base bigint,
-    bulk bigint
+    bulk bigint,
+    topics text[]
 );
 
 CREATE TABLE outbox.timer (

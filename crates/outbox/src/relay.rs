@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::append::Outbox;
 use crate::member::{self, RELAY};
 use crate::metrics;
+use crate::restore::refuse_foreign_log;
 use crate::retention;
 use crate::schedule;
 use crate::supervise::{RunError, Watch, pause, supervised};
@@ -82,7 +83,11 @@ impl Relay {
     /// # Errors
     /// The database's; nothing was published then, and a later step will.
     pub async fn cut(&self) -> Result<Cut, sqlx::Error> {
-        let sequence = self.sequence.load(Ordering::Relaxed);
+        let sequence = match self.sequence.load(Ordering::Relaxed) {
+            // The first look: an unknown one would leave the floor of the next tick where it was.
+            0 => tick::drawn(self.outbox.pool()).await?,
+            known => known,
+        };
         let looked = tick::cut(self.outbox.pool(), sequence).await?;
         self.sequence.store(looked.sequence, Ordering::Relaxed);
         Ok(match looked.cut {
@@ -94,6 +99,23 @@ impl Relay {
             None if looked.events > 0 => Cut::Lost,
             None => Cut::Nothing,
         })
+    }
+
+    /// Publishes what is committed by now, without staying: for a program that ends, or that knows
+    /// that a part of its work ends here. Answers how many events that were.
+    ///
+    /// # Errors
+    /// When the log is another cluster's, or the database's.
+    pub async fn catch_up(&self) -> Result<i64, RunError> {
+        refuse_foreign_log(self.outbox.pool()).await?;
+        let mut events = 0;
+        loop {
+            match self.cut().await? {
+                Cut::Tick(cut) => events += cut,
+                Cut::Lost => {}
+                Cut::Nothing => return Ok(events),
+            }
+        }
     }
 
     /// Appends the events whose time has come, planned ones and recurring ones, and says how many.

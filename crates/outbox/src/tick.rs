@@ -106,6 +106,8 @@ pub(crate) struct Tick {
     /// Of the bulk lane; unknown for a tick that was cut before it was counted, or of a rebase.
     pub(crate) bulk: Option<i64>,
     pub(crate) max_id: i64,
+    /// Whether it may hold one of the topics that were asked for, if any were.
+    pub(crate) is_wanted: bool,
     /// For a tick that begins a chain in another cluster: the highest id of the chain before.
     pub(crate) base: Option<i64>,
     /// Tells this tick from another of the same number, which a crash of the server can bring
@@ -136,16 +138,19 @@ fn unreadable(text: &str) -> sqlx::Error {
     sqlx::Error::Decode(format!("not a snapshot: {text}").into())
 }
 
-/// Ticks `from, from+1, …`, at most `limit`.
+/// Ticks `from, from+1, …`, at most `limit`, and whether they are wanted by who reads certain
+/// topics.
 pub(crate) async fn from(
     conn: &mut PgConnection,
     from: i64,
     limit: i64,
+    topics: Option<&[String]>,
 ) -> Result<Vec<Tick>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"
         -- tick: read on
-        select n, snapshot::text as "snapshot!", floor, events, bulk, max_id, base, at
+        select n, snapshot::text as "snapshot!", floor, events, bulk, max_id, base, at,
+            coalesce(topics && $3, true) as "is_wanted!"
         from outbox.tick
         where n >= $1
         order by n
@@ -153,6 +158,7 @@ pub(crate) async fn from(
         "#,
         from,
         limit,
+        topics,
     )
     .fetch_all(conn)
     .await?;
@@ -167,6 +173,7 @@ pub(crate) async fn from(
                 events: row.events,
                 bulk: row.bulk,
                 max_id: row.max_id,
+                is_wanted: row.is_wanted,
                 base: row.base,
                 at: row.at,
             })
@@ -200,6 +207,7 @@ pub(crate) async fn newest(
             events: row.events,
             bulk: row.bulk,
             max_id: row.max_id,
+            is_wanted: true,
             base: row.base,
             at: row.at,
         },
@@ -259,6 +267,18 @@ pub(crate) struct Looked {
     pub(crate) sequence: i64,
 }
 
+/// The last id that was drawn; 0 if none was.
+pub(crate) async fn drawn(pool: &PgPool) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"
+        -- tick: the last id that was drawn
+        select case when is_called then last_value else 0 end as "id!" from outbox.event_id
+        "#
+    )
+    .fetch_one(pool)
+    .await
+}
+
 /// Cuts the next tick if anything new was committed.
 ///
 /// One statement sees one snapshot, so the newest tick and what became visible since are of one
@@ -273,16 +293,18 @@ pub(crate) struct Looked {
 /// already have drawn ids. So `sequence` has to be read before the statement begins: the look
 /// before this one read it, and an older one only lowers the floor. A crash of the server can set
 /// the sequence back behind what no commit made durable: then nothing that was read before counts.
-/// It is asked before this statement has a transaction id, so what is drawn later is above it.
+/// It is asked before this statement has a transaction id, so what is drawn later is above it. Nor
+/// is a tick cut where transactions are behind the last one's: the server may be another one since
+/// it was looked at.
+///
+/// What is new is asked for per lane, for the partial indexes; by range and late ones apart,
+/// because OR would read the whole table.
 pub(crate) async fn cut(pool: &PgPool, sequence: i64) -> Result<Looked, sqlx::Error> {
     sqlx::query_as!(
         Looked,
         r#"
         -- tick: cut the next one
-        with newest as materialized (
-            select n, snapshot, floor from outbox.tick order by n desc limit 1
-        ),
-        bound as materialized (
+        with bound as materialized (
             select n, floor, pg_snapshot_xmax(snapshot) as lower,
                 pg_snapshot_xmax(pg_current_snapshot()) as upper,
                 array(select pg_snapshot_xip(pg_current_snapshot())) as open,
@@ -290,47 +312,48 @@ pub(crate) async fn cut(pool: &PgPool, sequence: i64) -> Result<Looked, sqlx::Er
                     select xid from pg_snapshot_xip(snapshot) as xid
                     where pg_visible_in_snapshot(xid, pg_current_snapshot())
                 ) as late
-            from newest
+            from (select * from outbox.tick order by n desc limit 1) as newest
         ),
-        -- An arm per lane, for the partial indexes; an arm for the range and one for the late,
-        -- because OR would read the whole table.
         new as (
-            select id, lane from outbox.event
+            select id, lane, topic from outbox.event
             where lane = 0 and id > (select floor from bound)
                 and xid >= (select lower from bound) and xid < (select upper from bound)
                 and xid <> all ((select open from bound)::xid8[])
             union all
-            select id, lane from outbox.event
+            select id, lane, topic from outbox.event
             where lane = 1 and id > (select floor from bound)
                 and xid >= (select lower from bound) and xid < (select upper from bound)
                 and xid <> all ((select open from bound)::xid8[])
             union all
-            select id, lane from outbox.event
+            select id, lane, topic from outbox.event
             where lane = 0 and id > (select floor from bound)
                 and xid = any ((select late from bound)::xid8[])
             union all
-            select id, lane from outbox.event
+            select id, lane, topic from outbox.event
             where lane = 1 and id > (select floor from bound)
                 and xid = any ((select late from bound)::xid8[])
         ),
         content as materialized (
-            select count(*) as events, count(*) filter (where lane = 1) as bulk, max(id) as max_id
-            from new
+            select coalesce(sum(events), 0)::bigint as events,
+                coalesce(sum(events) filter (where lane = 1), 0)::bigint as bulk,
+                max(max_id) as max_id, array_agg(topic) as topics
+            from (
+                select lane, topic, count(*) as events, max(id) as max_id
+                from new group by lane, topic
+            ) as part
         ),
         drawn as materialized (
             select case when is_called then last_value else 0 end as id from outbox.event_id
         ),
         cut as (
-            insert into outbox.tick (n, snapshot, sequence, floor, events, bulk, max_id)
+            insert into outbox.tick (n, snapshot, sequence, floor, events, bulk, max_id, topics)
             select n + 1, pg_current_snapshot(), case when drawn.id < $1 then 0 else $1 end,
                 greatest(floor, (
                     select sequence from outbox.tick
                     where xid < pg_snapshot_xmin(pg_current_snapshot())
-                    order by xid desc
-                    limit 1
-                )), events, bulk, max_id
+                    order by xid desc limit 1
+                )), events, bulk, max_id, topics
             from bound, content, drawn
-            -- The server may be another one since it was looked at.
             where events > 0 and upper >= lower
                 and set_config('synchronous_commit', 'off', true) is not null
             on conflict (n) do nothing

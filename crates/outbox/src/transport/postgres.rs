@@ -147,20 +147,21 @@ impl Reader {
             return Ok(None);
         }
         let mut conn = self.pool.acquire().await?;
-        let ticks = ticks(&mut conn, after).await?;
-        let Some(span) = Span::after(&ticks, lane, after, EVENTS) else {
+        let ticks = ticks(&mut conn, after, Some(topics)).await?;
+        let Some(span) = Span::after(&ticks, (lane, None), after, EVENTS) else {
             near.end = Some((after, heard));
             return Ok(None);
         };
         if span.events() > TOGETHER {
             drop(near);
-            let mut page = span.read(&mut conn, (lane, Some(topics)), after).await?;
+            let wanted = (lane, Some(topics));
+            let span = Span::after(&ticks, wanted, after, EVENTS).unwrap_or(span);
+            let mut page = span.read(&mut conn, after).await?;
             page.is_far_back = true;
             return Ok(Some(Arc::new(page)));
         }
-        let page = span
-            .read(&mut conn, (lane, Some(&self.topics)), after)
-            .await?;
+        let wanted = (lane, Some(&*self.topics));
+        let page = Span { wanted, ..span }.read(&mut conn, after).await?;
         let page = Arc::new(page);
         near.pages.push_back(Arc::clone(&page));
         if near.pages.len() > KEPT {
@@ -198,21 +199,33 @@ pub(crate) async fn read_some(
     after: LogPoint,
     size: i64,
 ) -> Result<Option<Page>, sqlx::Error> {
-    let ticks = ticks(conn, after).await?;
-    match Span::after(&ticks, wanted.0, after, size) {
-        Some(span) => span.read(conn, wanted, after).await.map(Some),
+    let ticks = ticks(conn, after, wanted.1).await?;
+    match Span::after(&ticks, wanted, after, size) {
+        Some(span) => span.read(conn, after).await.map(Some),
         None => Ok(None),
     }
 }
 
 /// The first is the lower bound; a point in the middle of a tick needs the one before it.
-async fn ticks(conn: &mut PgConnection, after: LogPoint) -> Result<Vec<Tick>, sqlx::Error> {
-    tick::from(conn, (after.tick - 1).max(0), TICKS).await
+async fn ticks(
+    conn: &mut PgConnection,
+    after: LogPoint,
+    topics: Option<&[String]>,
+) -> Result<Vec<Tick>, sqlx::Error> {
+    tick::from(conn, (after.tick - 1).max(0), TICKS, topics).await
+}
+
+/// How many events of a tick a reader has to look at: those of its lane, unless none is wanted.
+fn events_of(tick: &Tick, (lane, topics): Wanted<'_>) -> i64 {
+    match topics {
+        Some(_) if !tick.is_wanted => 0,
+        _ => tick.of(lane),
+    }
 }
 
 /// Which ticks a page covers, and up to which id.
 struct Span<'a> {
-    lane: Lane,
+    wanted: Wanted<'a>,
     lower: &'a Tick,
     ticks: &'a [Tick],
     above_id: i64,
@@ -222,43 +235,42 @@ struct Span<'a> {
 }
 
 impl<'a> Span<'a> {
-    fn after(ticks: &'a [Tick], lane: Lane, after: LogPoint, size: i64) -> Option<Self> {
+    /// Ticks without a wanted topic are gone past together: read with the others, all they hold
+    /// would be looked through.
+    fn after(ticks: &'a [Tick], wanted: Wanted<'a>, after: LogPoint, size: i64) -> Option<Self> {
         let here = ticks.iter().position(|tick| tick.n == after.tick)?;
+        let is_empty = |tick: &Tick| events_of(tick, wanted) == 0;
         // What is above the old chain's ids and what lies below are told apart in different ways.
-        let is_whole = |tick: &Tick| tick.of(lane) <= size && tick.base.is_none();
+        let is_whole = |tick: &Tick| events_of(tick, wanted) <= size && tick.base.is_none();
         if after.id < ticks[here].max_id {
             // The rest of a tick.
             let (lower, rest) = (&ticks[here.checked_sub(1)?], &ticks[here..=here]);
             if is_whole(&rest[0]) {
-                return Some(Self::of(lane, lower, rest, after.id));
+                return Some(Self::of(wanted, lower, rest, after.id));
             }
-            return Some(Self::inside(lane, (lower, rest), after.id, size));
+            return Some(Self::inside(wanted, (lower, rest), after.id, size));
         }
-        let lower = &ticks[here];
+        let (lower, ahead) = (&ticks[here], &ticks[here + 1..]);
+        let passed = ahead.iter().take_while(|tick| is_empty(tick)).count();
         let mut sum = 0;
-        let fit = ticks[here + 1..].iter().take_while(|tick| {
-            sum += tick.of(lane);
+        let fit = ahead.iter().take_while(|tick| {
+            sum += tick.of(wanted.0);
             sum <= size && is_whole(tick)
         });
-        match fit.count() {
+        match passed.max(fit.count()) {
             0 => {
-                let giant = ticks
-                    .get(here + 1..here + 2)
-                    .filter(|giant| !giant.is_empty())?;
-                Some(Self::inside(lane, (lower, giant), lower.floor, size))
+                let giant = ahead.get(..1)?;
+                Some(Self::inside(wanted, (lower, giant), lower.floor, size))
             }
-            n => {
-                let whole = &ticks[here + 1..=here + n];
-                Some(Self::of(lane, lower, whole, lower.floor))
-            }
+            n => Some(Self::of(wanted, lower, &ahead[..n], lower.floor)),
         }
     }
 
     /// Ticks to their ends.
-    fn of(lane: Lane, lower: &'a Tick, ticks: &'a [Tick], above_id: i64) -> Self {
+    fn of(wanted: Wanted<'a>, lower: &'a Tick, ticks: &'a [Tick], above_id: i64) -> Self {
         let last = &ticks[ticks.len() - 1];
         Self {
-            lane,
+            wanted,
             lower,
             ticks,
             above_id,
@@ -271,7 +283,7 @@ impl<'a> Span<'a> {
     }
 
     fn inside(
-        lane: Lane,
+        wanted: Wanted<'a>,
         (lower, giant): (&'a Tick, &'a [Tick]),
         above_id: i64,
         size: i64,
@@ -279,7 +291,7 @@ impl<'a> Span<'a> {
         let end = giant[0].base.filter(|base| above_id < *base);
         let id = end.unwrap_or(giant[0].max_id).min(above_id + size);
         Self {
-            lane,
+            wanted,
             lower,
             ticks: giant,
             above_id,
@@ -291,21 +303,17 @@ impl<'a> Span<'a> {
         }
     }
 
-    /// How many of its lane it holds at most.
+    /// How many there are to look at.
     fn events(&self) -> i64 {
-        self.ticks.iter().map(|tick| tick.of(self.lane)).sum()
+        let events = self.ticks.iter().map(|tick| events_of(tick, self.wanted));
+        events.sum()
     }
 
-    async fn read(
-        self,
-        conn: &mut PgConnection,
-        wanted: Wanted<'_>,
-        after: LogPoint,
-    ) -> Result<Page, sqlx::Error> {
+    async fn read(self, conn: &mut PgConnection, after: LogPoint) -> Result<Page, sqlx::Error> {
         let tick_of = |xid| self.tick_of(xid);
         let mut events = match self.events() {
             0 => Vec::new(),
-            _ => fetch(conn, wanted, &self.diff(), self.window(), tick_of).await?,
+            _ => fetch(conn, self.wanted, &self.diff(), self.window(), tick_of).await?,
         };
         events.retain(|event| after < event.point);
         events.sort_unstable_by_key(|event| event.point);

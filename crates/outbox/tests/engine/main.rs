@@ -39,6 +39,7 @@ mod slow;
 mod throttles;
 mod ticks;
 mod timers;
+mod topics;
 mod transactional;
 mod unique;
 mod unit_of_work;

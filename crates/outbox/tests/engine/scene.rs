@@ -29,6 +29,7 @@ const ENGINE: &str = concat!(
     include_str!("../../migrations/0020_lanes_of_a_tick.sql"),
     include_str!("../../migrations/0023_reshard.sql"),
     include_str!("../../migrations/0024_batch_over.sql"),
+    include_str!("../../migrations/0027_topics_of_a_tick.sql"),
 );
 const PATIENCE: Duration = Duration::from_secs(25);
 
