@@ -186,7 +186,7 @@ pub(crate) enum DeadCommand {
 /// Only say it, or do it for a reason.
 #[derive(Debug, Args)]
 pub(crate) struct Doing {
-    /// Only say which ones it would be
+    /// Only say what it would change
     #[arg(long)]
     dry_run: bool,
     /// Why; it is kept with the order

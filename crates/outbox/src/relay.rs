@@ -215,6 +215,11 @@ impl Relay {
                     tracing::warn!(%error, "No partition was made ahead; trying again");
                 }
             }
+            match retention::index_history(self.outbox.pool()).await {
+                Ok(indexed) if indexed.is_empty() => {}
+                Ok(indexed) => tracing::info!("Indexed {} by key", indexed.join(", ")),
+                Err(error) => tracing::warn!(%error, "History is not indexed; trying again"),
+            }
             pause(&shutdown, PARTITIONS).await;
         }
     }

@@ -109,19 +109,14 @@ async fn exported(
 }
 
 /// Gives closed partitions the index that looks into history use; the open ones do without, since
-/// each index costs every append.
+/// each index costs every append. Relays do it by themselves; says which were still to do, none
+/// while another does it.
 ///
 /// # Errors
 /// The database's.
 pub async fn index_history(pool: &PgPool) -> Result<Vec<String>, sqlx::Error> {
     let need = needed(pool).await?;
-    let mut indexed = Vec::new();
-    for partition in partition::all(pool).await? {
-        if partition.below < need.from && partition.index_by_key(pool).await? {
-            indexed.push(partition.name);
-        }
-    }
-    Ok(indexed)
+    partition::index_below(pool, need.from).await
 }
 
 async fn oldest_kept(pool: &PgPool, days: i32) -> Result<DateTime<Utc>, sqlx::Error> {

@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use sqlx::{AssertSqlSafe, Executor as _, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, Executor as _, PgConnection, PgPool, Postgres, Transaction};
 use tokio_util::sync::CancellationToken;
 
 use super::RetentionError;
@@ -18,8 +18,9 @@ use crate::supervise::pause;
 const SPAN: i64 = 10_000_000;
 /// How many partitions are there ahead of the ids in use.
 const AHEAD: i64 = 2;
-/// Any fixed number: whoever makes partitions holds this lock.
-const LOCK: i64 = 0x6f75_7470_6172;
+/// Any fixed numbers: whoever makes or indexes partitions holds these locks.
+const MAKING: i64 = 0x6f75_7470_6172;
+const INDEXING: i64 = 0x6f75_7470_6178;
 /// How often a lock is asked for, and for how long each time, in a run of a policy.
 const TRIES: usize = 20;
 const BETWEEN: std::time::Duration = std::time::Duration::from_millis(500);
@@ -63,19 +64,9 @@ pub(super) async fn all(pool: &PgPool) -> Result<Vec<Partition>, sqlx::Error> {
 /// # Errors
 /// The database's; a lock that is not to be had is one.
 pub async fn make_ahead(pool: &PgPool) -> Result<Vec<String>, sqlx::Error> {
-    let mut turn = pool.begin().await?;
-    let ours = sqlx::query_scalar!(
-        r#"
-        -- retention: one relay at a time
-        select pg_try_advisory_xact_lock($1) as "ours!"
-        "#,
-        LOCK,
-    )
-    .fetch_one(&mut *turn)
-    .await?;
-    if !ours {
+    let Some(turn) = turn(pool, MAKING).await? else {
         return Ok(Vec::new());
-    }
+    };
     let row = sqlx::query!(
         r#"
         -- retention: how far the ids are
@@ -104,6 +95,40 @@ pub async fn make_ahead(pool: &PgPool) -> Result<Vec<String>, sqlx::Error> {
     }
     turn.commit().await?;
     Ok(made)
+}
+
+/// Held until the transaction ends, in which nothing else is done: it has no snapshot that an index
+/// made meanwhile would wait for. Nothing when another has it.
+async fn turn(
+    pool: &PgPool,
+    lock: i64,
+) -> Result<Option<Transaction<'static, Postgres>>, sqlx::Error> {
+    let mut turn = pool.begin().await?;
+    let ours = sqlx::query_scalar!(
+        r#"
+        -- retention: one at a time
+        select pg_try_advisory_xact_lock($1) as "ours!"
+        "#,
+        lock,
+    )
+    .fetch_one(&mut *turn)
+    .await?;
+    Ok(ours.then_some(turn))
+}
+
+/// Gives the partitions that end below an id the index of history, and says which had none.
+pub(super) async fn index_below(pool: &PgPool, id: i64) -> Result<Vec<String>, sqlx::Error> {
+    let Some(turn) = turn(pool, INDEXING).await? else {
+        return Ok(Vec::new());
+    };
+    let mut indexed = Vec::new();
+    for partition in all(pool).await? {
+        if partition.below < id && partition.index_by_key(pool).await? {
+            indexed.push(partition.name);
+        }
+    }
+    turn.commit().await?;
+    Ok(indexed)
 }
 
 async fn make(pool: &PgPool, from: i64) -> Result<String, sqlx::Error> {
@@ -192,7 +217,7 @@ impl Partition {
     }
 
     /// Indexes it by key, and says whether that was still to do. Nobody waits for it.
-    pub(super) async fn index_by_key(&self, pool: &PgPool) -> Result<bool, sqlx::Error> {
+    async fn index_by_key(&self, pool: &PgPool) -> Result<bool, sqlx::Error> {
         let Self { name, .. } = self;
         let is_there = sqlx::query_scalar!(
             r#"

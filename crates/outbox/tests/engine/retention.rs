@@ -259,17 +259,31 @@ async fn appenders_do_not_wait_for_a_drop_that_waits() {
 }
 
 #[tokio::test]
-async fn closed_partitions_are_indexed_by_key() {
+async fn a_relay_indexes_closed_partitions_by_key() {
     let (scene, _) = old_history().await;
+    let indexes = "select count(*) from pg_indexes where indexname like 'event_%_by_key'";
+    assert_eq!(scene.count(indexes).await, 0, "a partition is open");
     move_all(&scene).await;
 
-    assert_eq!(index_history(&scene.pool).await.unwrap(), ["event_0"]);
+    let _relay = Host::relay(&scene, "one that has just begun").await;
 
-    assert_eq!(
-        index_history(&scene.pool).await.unwrap(),
-        Vec::<String>::new()
-    );
+    scene.until_count(indexes, 1).await;
     let mut after = LogPoint::default();
     let read = log::read_after(&scene.pool, Lane::Interactive, &mut after, 100).await;
     assert!(read.len() > 3);
+}
+
+/// Two at once would each take the other's unfinished index for one that was broken off.
+#[tokio::test]
+async fn history_is_indexed_by_one_at_a_time() {
+    let (scene, _) = old_history().await;
+    move_all(&scene).await;
+
+    let both = tokio::join!(index_history(&scene.pool), index_history(&scene.pool));
+
+    let mut indexed = [both.0.unwrap(), both.1.unwrap()].concat();
+    indexed.dedup();
+    assert_eq!(indexed, ["event_0"]);
+    let again = index_history(&scene.pool).await.unwrap();
+    assert_eq!(again, Vec::<String>::new());
 }
