@@ -79,11 +79,13 @@ fn bar(name: &'static str, unit: &'static str) -> ProgressBar {
 fn line(name: &str, unit: &str, done: u64, total: u64, took: Duration) -> String {
     let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
     let rate = done.saturating_mul(1000) / millis;
-    let left = match rate {
-        0 => "unknown".to_owned(),
-        rate => format!("{} s", total.saturating_sub(done).div_ceil(rate)),
+    let left = match (rate, total.saturating_sub(done)) {
+        (0, _) => "unknown left".to_owned(),
+        // What is handled sets off more; that there is none is told by the end of the stage.
+        (_, 0) => "more may follow".to_owned(),
+        (rate, left) => format!("{} s left", left.div_ceil(rate)),
     };
-    format!("{name:<9} {done} of {total} {unit}, {rate}/s, {left} left")
+    format!("{name:<9} {done} of {total} {unit}, {rate}/s, {left}")
 }
 
 /// A duration as a person reads it: `0.42 s`, `75.3 s`.
@@ -112,6 +114,8 @@ mod tests {
         assert_eq!(text, "generate  500 of 2000 accounts, 2000/s, 1 s left");
         let start = line("generate", "accounts", 0, 2_000, Duration::ZERO);
         assert_eq!(start, "generate  0 of 2000 accounts, 0/s, unknown left");
+        let wave = line("settle", "events", 900, 900, Duration::from_secs(3));
+        assert_eq!(wave, "settle    900 of 900 events, 300/s, more may follow");
     }
 
     #[test]
