@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use billing_workers::WorkersConfig;
-use outbox::{Outbox, Relay, RunError, Worker, WorkerConfig};
+use outbox::{BacklogWatch, Outbox, Relay, RunError, Worker, WorkerConfig};
 use sqlx::PgPool;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -50,6 +50,7 @@ pub(crate) async fn until_drained(
 ) -> Result<Rest> {
     let mut own = None;
     let mut meter = Meter::start(outbox.pool()).await?;
+    let mut backlogs = BacklogWatch::new(outbox.pool().clone());
     let mut seen = None;
     let rest = loop {
         if own.is_none() && !others_do_it(outbox.pool()).await? {
@@ -62,7 +63,7 @@ pub(crate) async fn until_drained(
         let is_busy = seen
             .replace(done)
             .is_some_and(|before| before + MANY < done);
-        if !is_busy && let Some(rest) = drained(outbox.pool()).await? {
+        if !is_busy && let Some(rest) = rest_of(outbox.pool(), &mut backlogs).await? {
             break rest;
         }
         outbox::clock::pause(if is_busy { LOOK_BUSY } else { LOOK_QUIET }).await;
@@ -83,12 +84,16 @@ async fn others_do_it(pool: &PgPool) -> Result<bool> {
 
 /// What is left, once nothing is due.
 pub(crate) async fn drained(pool: &PgPool) -> Result<Option<Rest>> {
+    rest_of(pool, &mut BacklogWatch::new(pool.clone())).await
+}
+
+async fn rest_of(pool: &PgPool, backlogs: &mut BacklogWatch) -> Result<Option<Rest>> {
     if outbox::pending(pool).await? > 0 {
         return Ok(None);
     }
     let mut rest = Rest::default();
     for name in billing_workers::names() {
-        let backlog = outbox::backlog(pool, name).await?;
+        let backlog = backlogs.look(name).await?;
         if backlog.behind || backlog.due > 0 {
             return Ok(None);
         }

@@ -3,13 +3,11 @@
 
 use sqlx::PgPool;
 
-use crate::batch::SEALED;
-use crate::event::{Lane, LogPoint};
 use crate::tick::{self, Content, Diff, Snapshot};
-use crate::transport::postgres;
 
-/// How many events are looked through at once.
-const PAGE: i64 = 2_000;
+mod watch;
+
+pub use watch::BacklogWatch;
 
 /// An instant of the log, to count from.
 #[derive(Debug, Clone)]
@@ -157,62 +155,7 @@ pub(crate) async fn unpublished(pool: &PgPool) -> Result<Content, sqlx::Error> {
 /// # Errors
 /// The database's.
 pub async fn backlog(pool: &PgPool, name: &str) -> Result<Backlog, sqlx::Error> {
-    let mut backlog = deliveries(pool, name).await?;
-    for lane in Lane::ALL {
-        backlog.behind |= is_behind(pool, name, lane).await?;
-    }
-    Ok(backlog)
-}
-
-/// Positions are written lazily over events of other topics, so "at the end of the log" has to be
-/// asked of the events, not of the numbers.
-async fn is_behind(pool: &PgPool, name: &str, lane: Lane) -> Result<bool, sqlx::Error> {
-    let shards = sqlx::query!(
-        "
-        -- backlog: positions
-        select newest.shard, shards, topics, newest.tick, newest.id
-        from outbox.consumer
-        cross join generate_series(0, shards - 1) as number
-        cross join lateral (
-            select shard, tick, id
-            from outbox.position
-            where position.consumer = consumer.consumer
-                and generation = consumer.generation
-                and lane = $2
-                and shard = number
-            order by n desc
-            limit 1
-        ) as newest
-        where name = $1
-        ",
-        name,
-        lane.code(),
-    )
-    .fetch_all(pool)
-    .await?;
-    let point = |tick, id| LogPoint { tick, id };
-    let Some(mut after) = shards.iter().map(|row| point(row.tick, row.id)).min() else {
-        return Ok(false);
-    };
-    // A seal is read by all shards: until the last has passed it, its batch has not ended.
-    let own = shards[0].topics.iter().cloned();
-    let topics: Vec<String> = own.chain([SEALED.to_owned()]).collect();
-    let mut conn = pool.acquire().await?;
-    while let Some(page) =
-        postgres::read_some(&mut conn, (lane, Some(&topics)), after, PAGE).await?
-    {
-        let unread = page.events.iter().any(|event| {
-            shards.iter().any(|row| {
-                let is_its = event.topic == SEALED || event.part % row.shards == row.shard;
-                is_its && point(row.tick, row.id) < event.point
-            })
-        });
-        if unread {
-            return Ok(true);
-        }
-        after = page.to;
-    }
-    Ok(false)
+    BacklogWatch::new(pool.clone()).look(name).await
 }
 
 async fn deliveries(pool: &PgPool, name: &str) -> Result<Backlog, sqlx::Error> {

@@ -38,7 +38,7 @@ mod wake;
 mod worker;
 
 pub use append::{CommitError, Locked, Origin, Outbox, UnitOfWork};
-pub use backlog::{Backlog, Mark, Since, backlog, handled, pending, unread_estimate};
+pub use backlog::{Backlog, BacklogWatch, Mark, Since, backlog, handled, pending, unread_estimate};
 pub use backoff::Backoff;
 pub use batch::{Batch, NewBatch};
 pub use cancel::Cancelled;

@@ -5,7 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use outbox::delivery::dead::{Choice, redrive};
-use outbox::{Backlog, Failure, Lane, Mark, NewBatch, Origin, Since, backlog, handled, pending};
+use outbox::operation::{self, Start};
+use outbox::{
+    Backlog, BacklogWatch, ConsumerSpec, Failure, Lane, Mark, NewBatch, Origin, Since, backlog,
+    handled, pending,
+};
 
 use crate::host::Host;
 use crate::log;
@@ -160,4 +164,72 @@ async fn trouble_is_counted_as_due_waiting_or_dead() {
         .unwrap();
     scene.until_handled("notebook", 4).await;
     assert_eq!(of(&scene, "notebook").await, Backlog::default());
+}
+
+/// A consumer that has handled 20 events in four ticks, looked at once. It need not move over the
+/// last event, which is another's.
+async fn looked_at() -> (Scene, BacklogWatch) {
+    let scene = Scene::new().await;
+    let spec = ConsumerSpec {
+        replayable: true,
+        ..impatient("notebook", 1)
+    };
+    let worker = Host::worker(&scene, "worker", |worker| {
+        worker.transactional(spec, Notebook::of("notebook"));
+    })
+    .await;
+    for _ in 0..4 {
+        scene.orders(&keys(5), Origin::of("customer")).await;
+        scene.publish().await;
+    }
+    scene.until_handled("notebook", 20).await;
+    worker.stop().await;
+    let mut conn = scene.connection().await;
+    log::append_to(&mut conn, Lane::Interactive, keys(1)[0], "order.lost").await;
+    scene.publish().await;
+    let mut watch = BacklogWatch::new(scene.pool.clone());
+    assert_eq!(watch.look("notebook").await.unwrap(), Backlog::default());
+    (scene, watch)
+}
+
+/// As if nothing had been handled, though it was.
+const SET_BACK: &str = "delete from outbox.position where n > 0";
+
+/// The control is a look by somebody who has not looked before.
+#[tokio::test]
+async fn what_was_passed_at_one_look_is_not_read_for_the_next() {
+    let (scene, mut watch) = looked_at().await;
+    scene.sql(SET_BACK).await;
+
+    assert!(!watch.look("notebook").await.unwrap().behind);
+    assert!(of(&scene, "notebook").await.behind);
+
+    scene.order(keys(1)[0]).await;
+    scene.publish().await;
+    assert!(watch.look("notebook").await.unwrap().behind);
+}
+
+#[tokio::test]
+async fn a_replay_is_behind_whatever_was_passed_before() {
+    let (scene, mut watch) = looked_at().await;
+
+    let start = Start::Tick(1);
+    operation::replay(&scene.pool, "notebook", start, &by())
+        .await
+        .unwrap();
+
+    assert!(watch.look("notebook").await.unwrap().behind);
+}
+
+/// A crash of the server takes back ticks that nobody acted on, and others get their numbers.
+#[tokio::test]
+async fn what_was_passed_in_a_tick_that_is_another_one_now_is_read() {
+    let (scene, mut watch) = looked_at().await;
+    scene.sql(SET_BACK).await;
+
+    scene
+        .sql("update outbox.tick set at = clock_timestamp()")
+        .await;
+
+    assert!(watch.look("notebook").await.unwrap().behind);
 }
