@@ -156,12 +156,12 @@ impl Reader {
             drop(near);
             let wanted = (lane, Some(topics));
             let span = Span::after(&ticks, wanted, after, EVENTS).unwrap_or(span);
-            let mut page = span.read(&mut conn, after).await?;
+            let mut page = span.read(&mut conn, wanted, after).await?;
             page.is_far_back = true;
             return Ok(Some(Arc::new(page)));
         }
-        let wanted = (lane, Some(&*self.topics));
-        let page = Span { wanted, ..span }.read(&mut conn, after).await?;
+        let together = (lane, Some(&*self.topics));
+        let page = span.read(&mut conn, together, after).await?;
         let page = Arc::new(page);
         near.pages.push_back(Arc::clone(&page));
         if near.pages.len() > KEPT {
@@ -201,7 +201,7 @@ pub(crate) async fn read_some(
 ) -> Result<Option<Page>, sqlx::Error> {
     let ticks = ticks(conn, after, wanted.1).await?;
     match Span::after(&ticks, wanted, after, size) {
-        Some(span) => span.read(conn, after).await.map(Some),
+        Some(span) => span.read(conn, wanted, after).await.map(Some),
         None => Ok(None),
     }
 }
@@ -225,9 +225,11 @@ fn events_of(tick: &Tick, (lane, topics): Wanted<'_>) -> i64 {
 
 /// Which ticks a page covers, and up to which id.
 struct Span<'a> {
+    /// What decides which ticks are gone past.
     wanted: Wanted<'a>,
-    lower: &'a Tick,
+    /// Those gone past, of which the last is the lower bound, before those that are read.
     ticks: &'a [Tick],
+    passed: usize,
     above_id: i64,
     to: LogPoint,
     /// Whether it is a part of one giant tick.
@@ -235,45 +237,51 @@ struct Span<'a> {
 }
 
 impl<'a> Span<'a> {
-    /// Ticks without a wanted topic are gone past together: read with the others, all they hold
-    /// would be looked through.
+    /// Ticks without a wanted topic are gone past: read with the others, all they hold would be
+    /// looked through.
     fn after(ticks: &'a [Tick], wanted: Wanted<'a>, after: LogPoint, size: i64) -> Option<Self> {
         let here = ticks.iter().position(|tick| tick.n == after.tick)?;
-        let is_empty = |tick: &Tick| events_of(tick, wanted) == 0;
         // What is above the old chain's ids and what lies below are told apart in different ways.
         let is_whole = |tick: &Tick| events_of(tick, wanted) <= size && tick.base.is_none();
         if after.id < ticks[here].max_id {
-            // The rest of a tick.
-            let (lower, rest) = (&ticks[here.checked_sub(1)?], &ticks[here..=here]);
-            if is_whole(&rest[0]) {
-                return Some(Self::of(wanted, lower, rest, after.id));
-            }
-            return Some(Self::inside(wanted, (lower, rest), after.id, size));
+            let rest = Self::of(wanted, &ticks[here.checked_sub(1)?..=here], 1);
+            return Some(match is_whole(&ticks[here]) {
+                true => Self {
+                    above_id: after.id,
+                    ..rest
+                },
+                false => rest.inside(after.id, size),
+            });
         }
-        let (lower, ahead) = (&ticks[here], &ticks[here + 1..]);
-        let passed = ahead.iter().take_while(|tick| is_empty(tick)).count();
+        let ticks = &ticks[here..];
+        let ahead = ticks[1..].iter();
+        let passed = ahead
+            .take_while(|tick| events_of(tick, wanted) == 0)
+            .count();
+        let unread = &ticks[1 + passed..];
         let mut sum = 0;
-        let fit = ahead.iter().take_while(|tick| {
+        let fit = unread.iter().take_while(|tick| {
             sum += tick.of(wanted.0);
             sum <= size && is_whole(tick)
         });
-        match passed.max(fit.count()) {
-            0 => {
-                let giant = ahead.get(..1)?;
-                Some(Self::inside(wanted, (lower, giant), lower.floor, size))
+        match (unread.len(), fit.count()) {
+            (0, _) => (passed > 0).then(|| Self::of(wanted, ticks, passed)),
+            (_, 0) => {
+                let giant = Self::of(wanted, &ticks[..passed + 2], passed + 1);
+                Some(giant.inside(ticks[passed].floor, size))
             }
-            n => Some(Self::of(wanted, lower, &ahead[..n], lower.floor)),
+            (_, n) => Some(Self::of(wanted, &ticks[..=passed + n], passed + 1)),
         }
     }
 
-    /// Ticks to their ends.
-    fn of(wanted: Wanted<'a>, lower: &'a Tick, ticks: &'a [Tick], above_id: i64) -> Self {
+    /// Ticks to their ends, the first `passed` of them gone past.
+    fn of(wanted: Wanted<'a>, ticks: &'a [Tick], passed: usize) -> Self {
         let last = &ticks[ticks.len() - 1];
         Self {
             wanted,
-            lower,
             ticks,
-            above_id,
+            passed,
+            above_id: ticks[passed - 1].floor,
             to: LogPoint {
                 tick: last.n,
                 id: last.max_id,
@@ -282,43 +290,47 @@ impl<'a> Span<'a> {
         }
     }
 
-    fn inside(
-        wanted: Wanted<'a>,
-        (lower, giant): (&'a Tick, &'a [Tick]),
-        above_id: i64,
-        size: i64,
-    ) -> Self {
-        let end = giant[0].base.filter(|base| above_id < *base);
-        let id = end.unwrap_or(giant[0].max_id).min(above_id + size);
+    /// So many ids of the one tick that it reads.
+    fn inside(self, above_id: i64, size: i64) -> Self {
+        let giant = &self.ticks[self.passed];
+        let end = giant.base.filter(|base| above_id < *base);
+        let id = end.unwrap_or(giant.max_id).min(above_id + size);
         Self {
-            wanted,
-            lower,
-            ticks: giant,
             above_id,
-            to: LogPoint {
-                tick: giant[0].n,
-                id,
-            },
+            to: LogPoint { tick: giant.n, id },
             is_inside: true,
+            ..self
         }
+    }
+
+    fn lower(&self) -> &Tick {
+        &self.ticks[self.passed - 1]
+    }
+
+    fn read_ticks(&self) -> &[Tick] {
+        &self.ticks[self.passed..]
     }
 
     /// How many there are to look at.
     fn events(&self) -> i64 {
-        let events = self.ticks.iter().map(|tick| events_of(tick, self.wanted));
-        events.sum()
+        let ticks = self.read_ticks().iter();
+        ticks.map(|tick| events_of(tick, self.wanted)).sum()
     }
 
-    async fn read(self, conn: &mut PgConnection, after: LogPoint) -> Result<Page, sqlx::Error> {
+    async fn read(
+        self,
+        conn: &mut PgConnection,
+        wanted: Wanted<'_>,
+        after: LogPoint,
+    ) -> Result<Page, sqlx::Error> {
         let tick_of = |xid| self.tick_of(xid);
         let mut events = match self.events() {
             0 => Vec::new(),
-            _ => fetch(conn, self.wanted, &self.diff(), self.window(), tick_of).await?,
+            _ => fetch(conn, wanted, &self.diff(), self.window(), tick_of).await?,
         };
         events.retain(|event| after < event.point);
         events.sort_unstable_by_key(|event| event.point);
-        let known = std::iter::once(self.lower).chain(self.ticks);
-        let ticks = known.map(|tick| (tick.n, tick.at)).collect();
+        let ticks = self.ticks.iter().map(|tick| (tick.n, tick.at)).collect();
         Ok(Page {
             after,
             to: self.to,
@@ -337,15 +349,15 @@ impl<'a> Span<'a> {
             .base
             .filter(|_| !mutant::is(Mutant::ForeignIdsTrusted));
         match base {
-            None => Diff::between(&self.lower.snapshot, &upper.snapshot),
-            Some(base) if self.above_id < base => Diff::beyond(&self.lower.snapshot),
+            None => Diff::between(&self.lower().snapshot, &upper.snapshot),
+            Some(base) if self.above_id < base => Diff::beyond(&self.lower().snapshot),
             Some(_) => Diff::all(),
         }
     }
 
     /// A page of whole ticks ends with its highest id.
     fn window(&self) -> Window {
-        let highest = self.ticks.iter().map(|tick| tick.max_id).max();
+        let highest = self.read_ticks().iter().map(|tick| tick.max_id).max();
         let last = if self.is_inside { None } else { highest };
         Window {
             above: self.above_id,
@@ -355,7 +367,8 @@ impl<'a> Span<'a> {
     }
 
     fn tick_of(&self, xid: u64) -> i64 {
-        let at = self.ticks.partition_point(|tick| !tick.snapshot.sees(xid));
-        self.ticks.get(at).map_or(self.to.tick, |tick| tick.n)
+        let ticks = self.read_ticks();
+        let at = ticks.partition_point(|tick| !tick.snapshot.sees(xid));
+        ticks.get(at).map_or(self.to.tick, |tick| tick.n)
     }
 }

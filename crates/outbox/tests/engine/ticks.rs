@@ -218,8 +218,9 @@ async fn a_sequence_that_a_crash_set_back_hides_no_event() {
     let relay = scene.relay();
     scene.orders(&keys(10), Origin::of("customer")).await;
     assert_eq!(relay.cut().await.unwrap(), Cut::Tick(10));
+    scene.sql("select setval('outbox.event_id', 1000)").await;
     assert_eq!(relay.cut().await.unwrap(), Cut::Nothing);
-    scene.sql("select setval('outbox.event_id', 3)").await;
+    scene.sql("select setval('outbox.event_id', 10)").await;
 
     scene.order(keys(1)[0]).await;
     assert_eq!(relay.cut().await.unwrap(), Cut::Tick(1));

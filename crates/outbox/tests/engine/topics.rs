@@ -1,12 +1,14 @@
 //! What a reader of certain topics sees, and what it does not look at.
 
 use outbox::operation::Start;
-use outbox::{Lane, Tail};
+use outbox::{ConsumerSpec, Lane, Tail};
 use uuid::Uuid;
 
+use crate::host::Host;
 use crate::log;
-use crate::scene::{Scene, keys, run, until};
+use crate::scene::{Scene, impatient, keys, run, until};
 use crate::schedule::Dice;
+use crate::shop::Notebook;
 
 const TOPICS: [&str; 3] = ["order.placed", "order.paid", "order.sent"];
 
@@ -92,4 +94,29 @@ async fn ticks_without_a_wanted_topic_are_gone_past_unread() {
     assert!(!reading.is_finished());
     run(&mut holder, "commit").await;
     assert!(reading.await.unwrap().is_empty());
+}
+
+/// Whoever reads a page first reads it for both.
+#[tokio::test]
+async fn consumers_of_a_process_get_their_topics_whoever_reads_first() {
+    let scene = Scene::new().await;
+    let _worker = Host::worker(&scene, "worker", |worker| {
+        for (consumer, topics) in [("one", &["order.paid"]), ("two", &["order.sent"])] {
+            let spec = ConsumerSpec {
+                topics,
+                ..impatient(consumer, 1)
+            };
+            worker.transactional(spec, Notebook::of(consumer));
+        }
+    })
+    .await;
+    let mut conn = scene.connection().await;
+    for number in 1..=25 {
+        for topic in ["order.paid", "order.sent"] {
+            log::append_to(&mut conn, Lane::Interactive, keys(1)[0], topic).await;
+            scene.publish().await;
+        }
+        scene.until_handled("one", number).await;
+        scene.until_handled("two", number).await;
+    }
 }
