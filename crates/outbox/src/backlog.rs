@@ -166,7 +166,7 @@ pub async fn backlog(pool: &PgPool, name: &str) -> Result<Backlog, sqlx::Error> 
 
 /// Positions are written lazily over events of other topics, so "at the end of the log" has to be
 /// asked of the events, not of the numbers.
-async fn is_behind(pool: &PgPool, name: &str, lane: Lane) -> Result<bool, sqlx::Error> {
+pub(crate) async fn is_behind(pool: &PgPool, name: &str, lane: Lane) -> Result<bool, sqlx::Error> {
     let shards = sqlx::query!(
         "
         -- backlog: positions
