@@ -34,8 +34,10 @@
 //!
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let db = testkit::TestDb::engine().await?;
-//! # let pool = db.pool.clone();
+//! # let folder = tempfile::tempdir()?;
+//! # let server = local_postgres::LocalPostgres::start(folder.path())?;
+//! # let pool = sqlx::PgPool::connect(&server.url()).await?;
+//! # outbox::migrate(&pool).await?;
 //! let outbox = Outbox::new(pool); // of a database that the test has for itself
 //! let log = testing::Log::from_here(&outbox).await?;
 //!
