@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use billing_workers::site::SiteConfig;
+use billing_workers::traces::OtlpUrl;
 use clap::Parser;
 
 /// Serves accounts, invoices, history and reports over HTTP, until it is told to stop.
@@ -34,6 +35,10 @@ pub(crate) struct Args {
         value_name = "FOLDER"
     )]
     data_dir: PathBuf,
+    /// Collector of traces that takes OTLP over HTTP, such as `http://localhost:4318` [default:
+    /// none]
+    #[arg(long, env = "BILLING_OTLP_URL", value_name = "URL")]
+    pub(crate) otlp_url: Option<OtlpUrl>,
 }
 
 impl Args {

@@ -5,6 +5,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use billing_workers::traces;
 use outbox::Origin;
 use tracing::{Instrument as _, debug, info_span};
 use uuid::Uuid;
@@ -51,6 +52,7 @@ pub(crate) async fn identify(mut request: Request, next: Next) -> Response {
         Err(problem) => (outbox::ids::new(), Some(problem)),
     };
     let span = info_span!("request", id = %request_id);
+    traces::follow(&span, request.headers());
     let answer = async {
         if let Some(problem) = refused {
             return problem.into_response();

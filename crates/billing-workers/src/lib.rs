@@ -31,6 +31,7 @@ mod payments;
 mod refunds;
 mod runtime;
 pub mod site;
+pub mod traces;
 
 pub use collection_report::CollectionReport;
 pub use documents::{Documents, FolderError};

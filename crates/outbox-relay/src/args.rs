@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use billing_workers::site::SiteConfig;
+use billing_workers::traces::OtlpUrl;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, ValueEnum};
 
@@ -67,6 +68,10 @@ pub(crate) struct RunArgs {
     /// Where Prometheus finds the metrics, such as `127.0.0.1:9464` [default: nowhere]
     #[arg(long, env = "BILLING_METRICS", value_name = "ADDRESS")]
     pub(crate) metrics: Option<SocketAddr>,
+    /// Collector of traces that takes OTLP over HTTP, such as `http://localhost:4318` [default:
+    /// none]
+    #[arg(long, env = "BILLING_OTLP_URL", value_name = "URL")]
+    pub(crate) otlp_url: Option<OtlpUrl>,
     #[command(flatten)]
     pub(crate) transport: TransportArgs,
 }

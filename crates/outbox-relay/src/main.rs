@@ -20,9 +20,12 @@ use anyhow::Result;
 use billing_workers::MailError;
 use billing_workers::gateways::GatewayError;
 use billing_workers::site::{self, Site, SiteError};
+use billing_workers::traces::{self, Traces};
 use clap::Parser as _;
 use outbox::operation::OperationError;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 use args::Cli;
 use command::Command;
@@ -34,7 +37,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The server's notices and the NATS client's greetings are of no use to the people who read this
 /// log.
-const LOG: &str = "info,sqlx::postgres::notice=off,async_nats=warn";
+const LOG: &str = "info,sqlx::postgres::notice=off,async_nats=warn,outbox::trace=off";
 
 fn main() -> ExitCode {
     match billing_workers::runtime() {
@@ -48,14 +51,26 @@ fn main() -> ExitCode {
 
 async fn start() -> ExitCode {
     let cli = Cli::parse();
+    let traces = match traces::open(cli.run.otlp_url.as_ref(), "outbox-relay") {
+        Ok(traces) => traces,
+        Err(error) => {
+            eprintln!("error: {}", site::told(&error));
+            return ExitCode::from(2);
+        }
+    };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let log = tracing_subscriber::fmt::layer()
         .with_target(false)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
+        .with_filter(filter);
+    tracing_subscriber::registry()
+        .with(log)
+        .with(traces.as_ref().map(Traces::layer))
         .init();
-    match run(cli).await {
+    let outcome = run(cli).await;
+    traces::close(traces).await;
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", site::told(error.as_ref()));

@@ -1,8 +1,8 @@
 //! A batch: a shop counts all of its shelves at once and is told when the last one is counted.
 //!
-//! Each shelf is an event, and nobody keeps a counter. Run it with
-//! `cargo run -p outbox --example batch`, against a database of your own:
-//! `SHELVES_DATABASE_URL=postgres://…`, or without it against a private cluster.
+//! Each shelf is an event, and nobody keeps a counter. Run it with `cargo run -p outbox --example
+//! batch`, against a database of your own: `SHELVES_DATABASE_URL=postgres://…`, or without it
+//! against a private server that is gone afterwards.
 
 use std::time::{Duration, Instant};
 
@@ -83,10 +83,10 @@ async fn count_all(outbox: &Outbox, broken: bool) -> Result<(), AnyError> {
 #[tokio::main]
 async fn main() -> Result<(), AnyError> {
     let configured = std::env::var("SHELVES_DATABASE_URL").ok();
-    let folder = std::env::temp_dir().join("outbox-shelves");
+    let folder = tempfile::tempdir()?;
     let local = match &configured {
         Some(_) => None,
-        None => Some(local_postgres::LocalPostgres::start(&folder)?),
+        None => Some(local_postgres::LocalPostgres::start(folder.path())?),
     };
     let url = configured
         .or_else(|| local.as_ref().map(|local| local.url()))

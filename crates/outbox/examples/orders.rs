@@ -2,7 +2,8 @@
 //!
 //! The order's row and its event are one transaction; the warehouse is a consumer whose effect, a
 //! parcel, happens once. Run it with `cargo run -p outbox --example orders`, against a database of
-//! your own: `ORDERS_DATABASE_URL=postgres://…`, or without it against a private cluster.
+//! your own: `ORDERS_DATABASE_URL=postgres://…`, or without it against a private server that is
+//! gone afterwards.
 
 use outbox::{
     ConsumerSpec, Event, Failure, NewEvent, Obsolete, Origin, Outbox, Relay, Transactional,
@@ -56,10 +57,10 @@ async fn parcels(pool: &PgPool) -> Result<i64, sqlx::Error> {
 #[tokio::main]
 async fn main() -> Result<(), AnyError> {
     let configured = std::env::var("ORDERS_DATABASE_URL").ok();
-    let folder = std::env::temp_dir().join("outbox-orders");
+    let folder = tempfile::tempdir()?;
     let local = match &configured {
         Some(_) => None,
-        None => Some(local_postgres::LocalPostgres::start(&folder)?),
+        None => Some(local_postgres::LocalPostgres::start(folder.path())?),
     };
     let url = configured
         .or_else(|| local.as_ref().map(|local| local.url()))

@@ -2,7 +2,8 @@
 //! happens once.
 //!
 //! Run it with `cargo run -p outbox --example recurring`, against a database of your own:
-//! `SHUTTERS_DATABASE_URL=postgres://…`, or without it against a private cluster.
+//! `SHUTTERS_DATABASE_URL=postgres://…`, or without it against a private server that is gone
+//! afterwards.
 
 use std::time::Duration;
 
@@ -38,10 +39,10 @@ impl Transactional for Janitor {
 #[tokio::main]
 async fn main() -> Result<(), AnyError> {
     let configured = std::env::var("SHUTTERS_DATABASE_URL").ok();
-    let folder = std::env::temp_dir().join("outbox-shutters");
+    let folder = tempfile::tempdir()?;
     let local = match &configured {
         Some(_) => None,
-        None => Some(local_postgres::LocalPostgres::start(&folder)?),
+        None => Some(local_postgres::LocalPostgres::start(folder.path())?),
     };
     let url = configured
         .or_else(|| local.as_ref().map(|local| local.url()))

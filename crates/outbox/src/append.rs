@@ -42,7 +42,7 @@ pub struct Origin {
     pub caused_by: Option<Uuid>,
     /// The queue in which the events wait.
     pub lane: Lane,
-    /// W3C trace context.
+    /// W3C trace context; without one, that of the span in which the unit of work begins.
     pub traceparent: Option<String>,
     /// The batch of which the events are members, if they are: handlers of its members have it.
     pub batch: Option<Batch>,
@@ -136,12 +136,12 @@ impl Outbox {
         &self.waker
     }
 
-    /// Opens a unit of work.
+    /// Opens a unit of work. The server ends it when it lies idle for 15 seconds.
     ///
     /// # Errors
     /// The pool's: no connection within its timeout, or the connection is lost.
     pub async fn begin(&self, origin: Origin) -> Result<UnitOfWork, sqlx::Error> {
-        self.begin_with(BEGIN, origin, None).await
+        self.begin_with(BEGIN, origin.traced(), None).await
     }
 
     /// Opens a unit of work for a handler: an idle one ends after five seconds. That of a bulk

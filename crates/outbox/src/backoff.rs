@@ -2,14 +2,20 @@
 
 use std::time::Duration;
 
-/// Exponential, capped, with full jitter: a crowd that failed together does not come back together.
+/// Exponential, capped, with full jitter: a crowd that failed together does not come back together
+/// (Brooker, [Exponential Backoff And Jitter][source], 2015).
+///
+/// By default the bounds are a second, two, four and so on up to an hour, and the twentieth attempt
+/// is the last: about four hours after the first, as the waits fall on average.
+///
+/// [source]: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
-    /// The bound of the first wait.
+    /// The bound of the first wait; each later one is twice as long.
     pub first: Duration,
     /// No bound grows beyond this.
     pub cap: Duration,
-    /// After so many attempts an event is a dead letter.
+    /// After so many attempts, the first included, an event is a dead letter.
     pub attempts: i32,
 }
 

@@ -30,7 +30,10 @@ pub struct ConsumerSpec {
     pub name: &'static str,
     /// The topics it reads.
     pub topics: &'static [&'static str],
-    /// Into how many shards its keys are divided when it is first registered.
+    /// Into how many shards its keys are divided when it is first registered, 1 to [`PARTS`]: so
+    /// many processes can share it at most. Later [`crate::operation::reshard`] changes it.
+    ///
+    /// [`PARTS`]: crate::PARTS
     pub shards: i16,
     /// What a dead letter does to its key.
     pub on_dead: OnDead,
@@ -38,9 +41,11 @@ pub struct ConsumerSpec {
     pub backoff: Backoff,
     /// How many calls of an external handler run at once in a process.
     pub concurrency: usize,
-    /// A call that takes longer than this leaves its batch and goes on alone.
+    /// A call that takes longer than this leaves its batch and goes on alone: its key waits for it,
+    /// the others do not.
     pub patience: Duration,
-    /// A call that takes longer than this is given up: its attempt failed.
+    /// A call that takes longer than this is given up: its attempt failed. Longer than the client's
+    /// own timeout, which tells more of what went wrong.
     pub call_timeout: Duration,
     /// Whether its handler may see an event twice, as in a replay ([`crate::operation::replay`]).
     pub replayable: bool,
@@ -49,7 +54,9 @@ pub struct ConsumerSpec {
 }
 
 impl ConsumerSpec {
-    /// A consumer with the usual policies: 8 shards, a dead letter halts its key.
+    /// A consumer with the usual policies: 8 shards, a dead letter halts its key, the default
+    /// [`Backoff`], not replayable; of an external handler 16 calls at once, a patience of 5
+    /// seconds, a timeout of 60, and no throttle.
     #[must_use]
     pub fn new(name: &'static str, topics: &'static [&'static str]) -> Self {
         Self {
@@ -117,6 +124,9 @@ pub trait Transactional: Send + Sync + 'static {
     /// Applies a batch in order, and appends follow-up events. All events are of the consumer's
     /// topics; several may be of one key. If it fails, the batch is rolled back and handed over
     /// again event by event, so that only the culprit waits.
+    ///
+    /// The server ends the transaction when it lies idle for 5 seconds: wait for nothing outside of
+    /// the database here, that is what [`External`] is for.
     fn apply(
         &self,
         tx: &mut UnitOfWork,

@@ -244,7 +244,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    fn into_event(self) -> Event {
+    pub(crate) fn into_event(self) -> Event {
         Recorded {
             point: LogPoint {
                 tick: self.tick,

@@ -27,9 +27,12 @@ pub mod schedule;
 pub mod status;
 mod supervise;
 mod tail;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod throttle;
 mod tick;
 pub mod timer;
+mod trace;
 pub mod transport;
 mod trouble;
 pub mod unique;

@@ -4,6 +4,18 @@
 //! Counted where it happens: `outbox_ticks_total` and `outbox_published_total` by the relay;
 //! `outbox_handled_total`, `outbox_parked_total` and `outbox_batch_seconds` by workers. Everything
 //! else is asked of the database four times a minute by [`sample`].
+//!
+//! - of the log: `outbox_ticks_total`, `outbox_published_total` (events in ticks), `outbox_relays`
+//!   (live ones), `outbox_tick_age_seconds`, `outbox_unpublished_events` (committed, in no tick),
+//!   `outbox_oldest_unpublished_seconds`, `outbox_planned_events`, `outbox_due_events` (planned,
+//!   due, not fired), `outbox_oldest_writer_seconds` and `outbox_oldest_writer_pid` (the writing
+//!   transaction that has been open for longest);
+//! - of a consumer (label `consumer`): `outbox_handled_total` (events), `outbox_batch_seconds` (a
+//!   histogram), `outbox_parked_total` (events that came into trouble; label `why`),
+//!   `outbox_unread_events`, `outbox_late_seconds` (age of the oldest unread one),
+//!   `outbox_processes`, `outbox_closed_processes` (of these, waiting for the other side),
+//!   `outbox_deliveries_in_trouble`, `outbox_blocked_keys`, `outbox_dead_letters`, and
+//!   `outbox_paused` (1 while it is).
 
 use std::time::{Duration, Instant};
 

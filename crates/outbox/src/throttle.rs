@@ -27,7 +27,7 @@ const AHEAD_US: i64 = 100_000;
 /// A pause is asked about again after this time: it may have been lifted.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
 
-/// How often a provider may be called.
+/// How often a provider may be called, by the generic cell rate algorithm (ITU-T I.371).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Throttle {
     /// The provider: consumers that name the same one share its rate.

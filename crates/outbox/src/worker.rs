@@ -24,6 +24,7 @@ use crate::event::{Event, Lane};
 use crate::member::{self, Claimant, Role};
 use crate::position;
 use crate::supervise::{RunError, Watch, supervised};
+use crate::trace;
 use crate::transport::{Reader, Transport};
 use crate::wake::{Ear, Listener};
 
@@ -44,7 +45,8 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 /// How long a stop waits for calls that outlasted their batch.
 const SLOW_CALLS: Duration = Duration::from_secs(5);
 
-/// How a worker process behaves.
+/// How a worker process behaves. By default it hears wake-ups on loopback, looks by itself every
+/// 250 milliseconds, holds claims for 10 seconds beyond a call's timeout, and reads from Postgres.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
     /// The address on which wake-ups are heard: loopback unless relay and workers run on several
@@ -102,7 +104,7 @@ impl Subscription {
             lane,
             caused_by: cause.map(|event| event.event_id),
             request_id: cause.and_then(|event| event.request_id),
-            traceparent: cause.and_then(|event| event.traceparent.clone()),
+            traceparent: trace::current().or_else(|| cause?.traceparent.clone()),
             batch: cause.and_then(Batch::of),
             ..origin
         }
@@ -186,6 +188,16 @@ impl Worker {
         self.add(spec, move |subscription| {
             ExternalRunner::new(subscription, handler)
         });
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn specs(&self) -> impl Iterator<Item = &ConsumerSpec> {
+        self.consumers.iter().map(|(spec, _)| spec)
     }
 
     fn add<R: Runner>(

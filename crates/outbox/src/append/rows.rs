@@ -35,6 +35,14 @@ impl Pending {
     }
 }
 
+#[cfg(feature = "testing")]
+impl UnitOfWork {
+    pub(crate) fn announced(&self) -> Vec<(Uuid, NewEvent)> {
+        let announced = self.pending.iter();
+        announced.map(|one| (one.key, one.event.clone())).collect()
+    }
+}
+
 /// Writes events in their order; answers how many.
 pub(super) async fn write(
     tx: &mut UnitOfWork,

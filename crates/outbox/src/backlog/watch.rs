@@ -77,7 +77,7 @@ impl BacklogWatch {
 
     /// Positions are written lazily over events of other topics, so "at the end of the log" has to
     /// be asked of the events, not of the numbers.
-    async fn is_behind(&mut self, name: &str, lane: Lane) -> Result<bool, sqlx::Error> {
+    pub(crate) async fn is_behind(&mut self, name: &str, lane: Lane) -> Result<bool, sqlx::Error> {
         let mut conn = self.pool.acquire().await?;
         let shards = stands(&mut conn, name, lane).await?;
         let Some(first) = shards.first() else {

@@ -21,6 +21,7 @@ use crate::member::Claimant;
 use crate::mutant::{self, Mutant};
 use crate::position::{self, Fence};
 use crate::throttle::Tokens;
+use crate::trace;
 
 mod calls;
 mod pace;
@@ -77,6 +78,7 @@ impl<H: External> ExternalRunner<H> {
     fn calls(&self) -> Calls<H> {
         let (handler, permits) = (Arc::clone(&self.handler), Arc::clone(&self.permits));
         Calls {
+            consumer: self.subscription.spec.name,
             handler,
             permits,
             at_once: self.subscription.spec.concurrency,
@@ -377,7 +379,9 @@ impl<H: External> Runner for ExternalRunner<H> {
     }
 
     async fn redeliver(&self, claim: Claim) -> Result<(), sqlx::Error> {
-        if let Err(failure) = guarded(self.again(&claim)).await {
+        let (name, event) = (self.subscription.spec.name, std::iter::once(&claim.event));
+        let attempt = guarded(self.again(&claim));
+        if let Err(failure) = trace::handling(name, event, attempt).await {
             let ending = runner::ending_of(&self.subscription, &claim, failure);
             claim
                 .end(&self.subscription.context.outbox, &ending)

@@ -16,6 +16,7 @@ use crate::event::{Event, LogPoint};
 use crate::member::Claimant;
 use crate::metrics;
 use crate::position::{self, Cursor, Fence, Move, Shard};
+use crate::trace;
 use crate::transport::postgres::Page;
 use crate::trouble::is_transient;
 use futures::FutureExt;
@@ -132,8 +133,11 @@ pub(crate) async fn together<R: Runner>(
         return None;
     }
     let began = Instant::now();
-    let cursors = guarded(runner.attempt_together(batches)).await.ok()??;
-    metrics::handled(runner.subscription().spec.name, events, began);
+    let name = runner.subscription().spec.name;
+    let all = batches.iter().flat_map(|batch| &batch.events);
+    let attempt = guarded(runner.attempt_together(batches));
+    let cursors = trace::handling(name, all, attempt).await.ok()??;
+    metrics::handled(name, events, began);
     let moved = batches.iter().zip(cursors);
     Some(
         moved
@@ -145,10 +149,11 @@ pub(crate) async fn together<R: Runner>(
 /// Handles a batch; when it fails, event by event, so that only the culprit waits.
 pub(crate) async fn handle<R: Runner>(runner: &R, batch: &Batch) -> Result<End, sqlx::Error> {
     let began = Instant::now();
-    match guarded(runner.attempt(batch)).await {
+    let name = runner.subscription().spec.name;
+    let attempt = guarded(runner.attempt(batch));
+    match trace::handling(name, batch.events.iter(), attempt).await {
         Ok(end) => {
             if matches!(end, End::Moved(_)) {
-                let name = runner.subscription().spec.name;
                 metrics::handled(name, batch.events.len(), began);
             }
             Ok(end)
@@ -165,7 +170,9 @@ async fn singly<R: Runner>(runner: &R, batch: &Batch) -> Result<End, sqlx::Error
     let mut cursor = claimed(runner.subscription(), batch).await?;
     for event in &batch.events {
         let one = batch.only(cursor, event);
-        let end = match guarded(runner.attempt(&one)).await {
+        let name = runner.subscription().spec.name;
+        let attempt = guarded(runner.attempt(&one));
+        let end = match trace::handling(name, one.events.iter(), attempt).await {
             Ok(end) => end,
             Err(Failure::Database(error)) if is_transient(&error) => return Err(error),
             Err(failure) => park_failed(runner.subscription(), &one, &failure).await?,

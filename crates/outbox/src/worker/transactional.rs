@@ -10,6 +10,7 @@ use crate::delivery::claim::Claim;
 use crate::delivery::{self, Parking};
 use crate::event::{Event, Lane};
 use crate::position::{self, Cursor, Fence};
+use crate::trace;
 
 pub(crate) struct TransactionalRunner<H> {
     subscription: Subscription,
@@ -109,7 +110,9 @@ impl<H: Transactional> Runner for TransactionalRunner<H> {
     }
 
     async fn redeliver(&self, claim: Claim) -> Result<(), sqlx::Error> {
-        if let Err(failure) = guarded(self.again(&claim)).await {
+        let (name, event) = (self.subscription.spec.name, std::iter::once(&claim.event));
+        let attempt = guarded(self.again(&claim));
+        if let Err(failure) = trace::handling(name, event, attempt).await {
             let ending = runner::ending_of(&self.subscription, &claim, failure);
             claim
                 .end(&self.subscription.context.outbox, &ending)

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
+use tracing::{Instrument, Span};
 
 use super::super::runner::panic_text;
 use super::{Answers, Intents, pace};
@@ -17,6 +18,7 @@ use crate::consumer::{Act, External, Failure};
 use crate::delivery::Parking;
 use crate::event::Event;
 use crate::throttle::{TakeError, Tokens};
+use crate::trace;
 
 /// What a call came to, with its intent.
 pub(crate) enum Called<H: External> {
@@ -36,6 +38,7 @@ pub(crate) struct Pending<H: External> {
 
 /// How to make calls.
 pub(crate) struct Calls<H> {
+    pub(crate) consumer: &'static str,
     pub(crate) handler: Arc<H>,
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) at_once: usize,
@@ -180,7 +183,8 @@ impl<H: External> Calls<H> {
         permit: OwnedSemaphorePermit,
     ) -> Pending<H> {
         let call = called(Arc::clone(&self.handler), intent, self.timeout, permit);
-        let call = pausing(self.tokens.clone(), call);
+        let span = trace::calling(self.consumer, &event);
+        let call = pausing(self.tokens.clone(), call).instrument(span);
         Pending {
             event,
             call: tokio::spawn(call),
@@ -219,13 +223,19 @@ async fn called<H: External>(
     timeout: Duration,
     _permit: OwnedSemaphorePermit,
 ) -> Called<H> {
-    match tokio::time::timeout(timeout, handler.act(&intent)).await {
+    let called = match tokio::time::timeout(timeout, handler.act(&intent)).await {
         Ok(Act::Answer(answer)) => Called::Answer(intent, answer),
         Ok(Act::Retry { error, after }) => Called::Failed(Failure::Retry { error, after }),
         Ok(Act::Dead(reason)) => Called::Failed(Failure::Dead(reason)),
         Ok(Act::Unavailable { error, after }) => Called::Unavailable { error, after },
         Err(_) => Called::Failed(Failure::retry(format!("no answer within {timeout:?}"))),
+    };
+    match &called {
+        Called::Answer(..) => {}
+        Called::Failed(failure) => trace::failed(&Span::current(), failure),
+        Called::Unavailable { error, .. } => trace::failed(&Span::current(), error),
     }
+    called
 }
 
 impl<H: External> Pending<H> {
