@@ -23,7 +23,7 @@ shard as (
     order by consumer, lane, shard, n desc
 ),
 place as (
-    select name, topics, shards, lane, shard, tick, id, chain.*,
+    select name, shard.topics, shards, lane, shard, tick, id, chain.*,
         here.snapshot as here, pg_snapshot_xmin(here.snapshot) as here_xmin,
         before.snapshot as before, pg_snapshot_xmin(before.snapshot) as before_xmin
     from shard

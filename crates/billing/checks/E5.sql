@@ -17,7 +17,7 @@ shard as (
     order by consumer, lane, shard, n desc
 ),
 place as (
-    select consumer, name, topics, shards, since_tick, lane, shard, tick, id, passed, chain.*,
+    select consumer, name, shard.topics, shards, since_tick, lane, shard, tick, id, passed, chain.*,
         here.snapshot as here, pg_snapshot_xmin(here.snapshot) as here_xmin,
         before.snapshot as before, pg_snapshot_xmin(before.snapshot) as before_xmin,
         -- Only of a replay.
