@@ -141,7 +141,7 @@ impl Outbox {
     /// # Errors
     /// The pool's: no connection within its timeout, or the connection is lost.
     pub async fn begin(&self, origin: Origin) -> Result<UnitOfWork, sqlx::Error> {
-        self.begin_with(BEGIN, origin, None).await
+        self.begin_with(rows::early::or(BEGIN), origin, None).await
     }
 
     /// Opens a unit of work for a handler: an idle one ends after five seconds. That of a bulk
