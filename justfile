@@ -29,6 +29,10 @@ test *ARGS: setup
 mutants: setup
     cargo xtask mutants
 
+# Count the schedules in which the simulation finds each of them
+hunt *ARGS: setup
+    cargo xtask mutants --hunt "$@"
+
 # Check all but the tests: format, lints, docs, house rules, metadata, schema
 check: _postgres
     cargo fmt --all --check

@@ -105,9 +105,8 @@ fn bulk_turns(pool: &PgPool) -> usize {
     (BULK_PER_CORE * cores.max(2)).min(connections / 2).max(1)
 }
 
-/// READ COMMITTED whatever the database prefers: the fence of a position does not hold in an older
-/// snapshot. An idle transaction of ours ends after this long, so that a process that was frozen
-/// inside one holds nobody up.
+/// READ COMMITTED whatever the database prefers: in an older snapshot a position is no fence. An
+/// idle one ends after this long, so that a process that was frozen inside it holds nobody up.
 const BEGIN: &str = "begin isolation level read committed; \
     set local idle_in_transaction_session_timeout = '15s'";
 const BEGIN_WORKER: &str = "begin isolation level read committed; \
@@ -141,7 +140,8 @@ impl Outbox {
     /// # Errors
     /// The pool's: no connection within its timeout, or the connection is lost.
     pub async fn begin(&self, origin: Origin) -> Result<UnitOfWork, sqlx::Error> {
-        self.begin_with(BEGIN, origin.traced(), None).await
+        self.begin_with(rows::early::or(BEGIN), origin.traced(), None)
+            .await
     }
 
     /// Opens a unit of work for a handler: an idle one ends after five seconds. That of a bulk

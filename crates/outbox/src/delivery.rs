@@ -16,6 +16,7 @@ use crate::consumer::Obsolete;
 use crate::event::{Event, Lane, LogPoint, Payload, Recorded};
 use crate::mutant::{self, Mutant};
 
+mod blocked;
 pub(crate) mod claim;
 pub mod dead;
 
@@ -107,7 +108,7 @@ impl<'a> Columns<'a> {
         match parking {
             Parking::Behind => Self {
                 state: "retry",
-                wait_us: Some(0),
+                wait_us: Some(mutant::either(Mutant::BlockedFlag, blocked::WAIT_US, 0)),
                 ..Self::default()
             },
             Parking::Failed { error, wait_us } => Self {

@@ -18,6 +18,15 @@ pub(crate) enum Mutant {
     OneRound,
     /// A slow call leaves its batch without a delivery.
     StragglerUnmarked,
+    /// An event's id is drawn when its unit of work begins, before any lock was taken.
+    IdsBeforeLock,
+    /// What a stream is told may be lost by a crash of the server.
+    #[cfg(feature = "nats")]
+    TickNotDurable,
+    /// The key of a position is its only fence: pruned, the row can be inserted again.
+    FenceByKeyAlone,
+    /// Events behind one in trouble are marked as blocked, and its end takes the marks away.
+    BlockedFlag,
     /// Later events of a key do not wait for the one in trouble.
     KeysNotBlocked,
     /// Members are appended without asking whether their batch is sealed.

@@ -17,7 +17,7 @@ mod wrapper;
 use std::env;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use workspace::Workspace;
 
@@ -29,6 +29,7 @@ usage: cargo xtask <command>
   sqlx [--check]        write the query metadata (`.sqlx`), or compare it
   schema [--check]      write the dump of the migrated schema (`schema.sql`), or compare it
   mutants               make the engine wrong in each known way; a test must notice
+  mutants --hunt [N]    count the schedules, of N (25), in which the simulation finds each mutant
   tidy                  check the house rules
   test [ARGUMENTS...]   run the tests; the arguments go to `cargo nextest run`";
 
@@ -55,6 +56,11 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["schema"] => schema::write(&workspace),
         ["schema", "--check"] => schema::check(&workspace),
         ["mutants"] => mutants::run(&workspace),
+        ["mutants", "--hunt"] => mutants::hunt(&workspace, 25),
+        ["mutants", "--hunt", schedules] => {
+            let schedules = schedules.parse().context("N is a number of schedules")?;
+            mutants::hunt(&workspace, schedules)
+        }
         ["tidy"] => tidy::run(&workspace),
         ["test", rest @ ..] => nextest::run(&workspace, rest),
         [] | ["help" | "--help" | "-h"] => {

@@ -1,110 +1,80 @@
 //! `cargo xtask mutants`: the engine is made wrong in each way that it knows, and each time the
-//! test of the promise that this breaks must fail.
+//! test of the promise that this breaks must fail, and say so in the words of that promise.
+//!
+//! The tests are built once and their program is run as it is, since each start of cargo costs more
+//! than most of the tests.
+
+mod engine;
+mod hunt;
+mod known;
 
 use anyhow::{Context as _, Result, bail};
 use local_postgres::LocalPostgres;
 
+use self::engine::{Engine, Ran};
+use self::known::{KNOWN, Known};
 use crate::throwaway::CLUSTER;
-use crate::workspace::{Workspace, succeed};
+use crate::workspace::Workspace;
 
-/// The mutants of `outbox`, each with the test that must notice it.
-const MUTANTS: &[(&str, &str)] = &[
-    (
-        "LateOnesForgotten",
-        "ticks::every_committed_event_is_read_once_in_commit_order_per_key",
-    ),
-    (
-        "ResultsRolledBack",
-        "external::an_answer_is_recorded_though_the_shard_was_lost",
-    ),
-    (
-        "OneRound",
-        "external::two_events_of_a_key_in_one_batch_neither_overlap_nor_swap",
-    ),
-    (
-        "StragglerUnmarked",
-        "slow::a_slow_call_whose_worker_died_is_made_again_after_its_deadline",
-    ),
-    (
-        "KeysNotBlocked",
-        "parked::order_holds_while_a_parked_key_drains_and_grows",
-    ),
-    (
-        "MemberAfterSeal",
-        "batches::a_sealed_batch_takes_no_member_from_outside_nor_any_of_the_other_lane",
-    ),
-    (
-        "OldSnapshot",
-        "batches::trouble::a_batch_whose_last_facts_come_at_once_ends",
-    ),
-    (
-        "BatchUnlocked",
-        "batches::trouble::a_batch_whose_last_facts_come_at_once_ends",
-    ),
-    (
-        "GenerationLeftOpen",
-        "operations::nobody_goes_on_in_a_generation_that_is_over",
-    ),
-    (
-        "ShardsInPlace",
-        "reshard::a_worker_frozen_before_it_settles_loses_its_old_shard",
-    ),
-    (
-        "ForeignIdsTrusted",
-        "restored::after_a_rebase_each_event_of_the_dump_is_handled_once",
-    ),
-];
-
-/// Runs each mutant against its test, and all the tests without a mutant first.
+/// Runs each mutant against its test, and all these tests without a mutant first.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
+    with_postgres(workspace, |engine| {
+        must_pass(engine)?;
+        let missed: Vec<&str> = (KNOWN.iter())
+            .filter(|mutant| !is_caught(engine, mutant))
+            .map(|mutant| mutant.name)
+            .collect();
+        if missed.is_empty() {
+            return Ok(());
+        }
+        let missed = missed.join(", ");
+        bail!("not caught by the tests of what they break: {missed}")
+    })
+}
+
+/// Lets the simulation look for the mutants, in so many schedules each.
+pub(crate) fn hunt(workspace: &Workspace, schedules: u64) -> Result<()> {
+    let report = workspace.target()?.join("mutants-hunt.json");
+    with_postgres(workspace, |engine| hunt::run(engine, schedules, &report))
+}
+
+fn with_postgres(workspace: &Workspace, run: impl FnOnce(&Engine) -> Result<()>) -> Result<()> {
+    let engine = Engine::build(workspace)?;
     let cluster = LocalPostgres::start(&workspace.target()?.join(CLUSTER))
         .context("could not start the Postgres of the tests")?;
-    let caught = catch_all(workspace);
+    let ran = run(&engine);
     cluster
         .stop()
         .context("could not stop the Postgres of the tests")?;
-    caught
+    ran
 }
 
-fn catch_all(workspace: &Workspace) -> Result<()> {
-    let all: Vec<String> = MUTANTS.iter().map(|(_, test)| only(test)).collect();
-    succeed(&mut tests(workspace, &all.join(" | "))).context("without a mutant they must pass")?;
-    let mut missed = Vec::new();
-    for (mutant, test) in MUTANTS {
-        let mut tests = tests(workspace, &only(test));
-        let output = tests
-            .env("OUTBOX_MUTANT", mutant)
-            .output()
-            .with_context(|| format!("could not run {tests:?}"))?;
-        // 100: a test failed. Anything else is no answer.
-        match output.status.code() {
-            Some(100) => println!("{mutant}: caught by {test}"),
-            Some(0) => missed.push(*mutant),
-            _ => bail!("{mutant}: {}", String::from_utf8_lossy(&output.stderr)),
+fn must_pass(engine: &Engine) -> Result<()> {
+    let mut tests: Vec<&str> = KNOWN.iter().map(|mutant| mutant.test).collect();
+    tests.sort_unstable();
+    tests.dedup();
+    match engine.run(&tests, &[])? {
+        Ran::Passed => Ok(()),
+        Ran::Failed(output) => bail!("without a mutant they must pass:\n{output}"),
+    }
+}
+
+/// That something failed is not enough: it is the test of the promise, with the promise's words.
+fn is_caught(engine: &Engine, mutant: &Known) -> bool {
+    let (name, test, says) = (mutant.name, mutant.test, mutant.says);
+    let output = match engine.run(&[test], &[("OUTBOX_MUTANT", name)]) {
+        Ok(Ran::Passed) => {
+            println!("{name}: NOT CAUGHT by {test}");
+            return false;
         }
+        Ok(Ran::Failed(output)) => output,
+        Err(error) => format!("{error:#}"),
+    };
+    let is_the_test = output.contains(&format!("test {test} ... FAILED"));
+    if is_the_test && output.contains(says) {
+        println!("{name}: caught by {test}: \u{201c}{says}\u{201d}");
+        return true;
     }
-    if missed.is_empty() {
-        return Ok(());
-    }
-    bail!(
-        "not caught by the tests of what they break: {}",
-        missed.join(", ")
-    )
-}
-
-fn only(test: &str) -> String {
-    format!("test(={test})")
-}
-
-fn tests(workspace: &Workspace, filter: &str) -> std::process::Command {
-    let mut tests = workspace.cargo();
-    tests.args(["nextest", "run", "--package", "outbox"]).args([
-        "--features",
-        "mutants",
-        "--no-tests",
-        "fail",
-        "--filterset",
-        filter,
-    ]);
-    tests
+    println!("{name}: {test} did not fail with \u{201c}{says}\u{201d} but:\n{output}");
+    false
 }

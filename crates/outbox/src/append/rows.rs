@@ -7,6 +7,8 @@ use super::{Origin, UnitOfWork};
 use crate::copy::{Rows, Target};
 use crate::event::{NewEvent, part_of};
 
+pub(super) mod early;
+
 /// An event that a unit of work will append.
 #[derive(Debug)]
 pub(crate) struct Pending {
@@ -49,11 +51,13 @@ pub(super) async fn write(
     events: Vec<Pending>,
     origin: &Origin,
 ) -> Result<u64, sqlx::Error> {
-    match events.as_slice() {
+    let written = match events.as_slice() {
         [only] => one(tx, only, origin).await,
         events if events.len() >= COPY_FROM => tx.copy(copied(events, origin)).await,
         _ => Columns::of(events).insert(tx, origin).await,
-    }
+    }?;
+    early::give(tx).await?;
+    Ok(written)
 }
 
 /// Most units of work announce one change: neither a function nor a sort stands before its row.

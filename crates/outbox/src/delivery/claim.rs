@@ -4,7 +4,7 @@
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::Row;
+use super::{Row, blocked};
 use crate::append::{Origin, Outbox, UnitOfWork};
 use crate::event::Event;
 use crate::member::Claimant;
@@ -133,6 +133,7 @@ impl Claim {
         .execute(&mut **tx)
         .await?;
         let is_ours = removed.rows_affected() == 1;
+        blocked::unblock(tx, self.consumer, self.event.key).await?;
         if let Some(batch) = self.event.batch_id.filter(|_| is_ours) {
             tx.duties().look(batch);
         }
@@ -146,6 +147,7 @@ impl Claim {
         }
         let mut tx = outbox.begin_worker(Origin::of("delivery")).await?;
         self.write_end(&mut *tx, ending).await?;
+        blocked::unblock(&mut tx, self.consumer, self.event.key).await?;
         for batch in self.given_up(&mut tx).await? {
             tx.duties().look(batch);
         }

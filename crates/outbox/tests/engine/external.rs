@@ -100,7 +100,7 @@ async fn two_events_of_a_key_in_one_batch_neither_overlap_nor_swap() {
 
     scene.until_handled("carrier", 15).await;
     let line = line.lock().unwrap();
-    assert_eq!(line.overlaps, 0);
+    assert_eq!(line.overlaps, 0, "calls of a key do not overlap");
     for (at, key) in keys.iter().enumerate() {
         let expected: Vec<_> = events.iter().skip(at).step_by(5).copied().collect();
         assert_eq!(line.order[key], expected);

@@ -115,7 +115,12 @@ async fn a_worker_frozen_before_it_settles_loses_even_after_the_rows_were_pruned
 
     scene.until_handled("notebook", 3).await;
     proxy.until_answered().await;
-    assert_eq!(scene.handled_by("notebook").await, [first, second, third]);
+    let handled = scene.handled_by("notebook").await;
+    assert_eq!(
+        handled,
+        [first, second, third],
+        "the frozen one settles nothing"
+    );
     let blamed = "select count(*) from outbox.delivery";
     assert_eq!(
         scene.count(blamed).await,

@@ -15,6 +15,7 @@ use crate::shop::Notebook;
 
 mod batches;
 mod broken;
+mod durable;
 mod frozen;
 mod naive;
 mod secured;

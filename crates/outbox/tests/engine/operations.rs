@@ -207,7 +207,8 @@ async fn nobody_goes_on_in_a_generation_that_is_over() {
     operation::replay(&scene.pool, "notebook", Start::Tick(1), &by())
         .await
         .unwrap();
-    assert_eq!(goes_on_in_generation_zero(&scene).await, 0);
+    let goes_on = goes_on_in_generation_zero(&scene).await;
+    assert_eq!(goes_on, 0, "the generation is over");
 }
 
 /// The naive way: a number that goes up, and the old positions left as they are.

@@ -9,7 +9,7 @@ use outbox::{ConsumerSpec, Failure, OnDead, Origin};
 use uuid::Uuid;
 
 use crate::host::Host;
-use crate::scene::{Scene, by, impatient, keys_of_one_shard};
+use crate::scene::{Scene, by, impatient, keys_of_one_shard, run};
 use crate::shop::Notebook;
 
 /// Refuses the events of a key until it is told better.
@@ -70,7 +70,8 @@ async fn a_poison_event_parks_only_its_key_and_a_redrive_keeps_the_order() {
         .await;
     assert_eq!(
         states(&scene).await,
-        [("dead".to_owned(), 2), behind(), behind()]
+        [("dead".to_owned(), 2), behind(), behind()],
+        "what follows waits untried"
     );
 
     better.store(true, Ordering::Relaxed);
@@ -175,4 +176,45 @@ async fn order_holds_while_a_parked_key_drains_and_grows() {
 
     scene.until_handled("notebook", events.len()).await;
     assert_eq!(scene.handled_by("notebook").await, events);
+}
+
+/// Whoever writes a delivery behind another waits at its end until the test lets it go.
+const HELD: &str = "
+    create function shop.hold() returns trigger language plpgsql as $$
+    begin
+        perform pg_advisory_xact_lock_shared(1);
+        return null;
+    end $$;
+    create constraint trigger hold after insert on outbox.delivery
+    deferrable initially deferred for each row
+    when (new.attempt = 0) execute function shop.hold()";
+
+/// Neither sees the other: who ends the one before could take no mark away from the one behind.
+#[tokio::test]
+async fn an_event_that_is_parked_while_the_one_before_it_ends_is_handled() {
+    let scene = Scene::new().await;
+    let (key, better) = (keys_of_one_shard(1)[0], Arc::default());
+    let _worker = Host::worker(&scene, "worker", |worker| {
+        worker.transactional(impatient("notebook", 9_999), refusing(key, &better));
+    })
+    .await;
+    let first = scene.order(key).await;
+    scene.publish().await;
+    let deliveries = "select count(*) from outbox.delivery";
+    scene.until_count(deliveries, 1).await;
+    sqlx::raw_sql(HELD).execute(&scene.pool).await.unwrap();
+    let mut holder = scene.connection().await;
+    run(&mut holder, "begin; select pg_advisory_xact_lock(1)").await;
+    let second = scene.order(key).await;
+    scene.publish().await;
+    let waiting = "select count(*) from shop.session where wait_event_type = 'Lock'";
+    scene.until_count(waiting, 1).await;
+
+    better.store(true, Ordering::Relaxed);
+    scene.until_handled("notebook", 1).await;
+    run(&mut holder, "commit").await;
+
+    scene.until_handled("notebook", 2).await;
+    assert_eq!(scene.handled_by("notebook").await, [first, second]);
+    scene.until_count(deliveries, 0).await;
 }

@@ -180,7 +180,7 @@ async fn a_worker_frozen_before_it_settles_loses_its_old_shard() {
         assert_eq!((done.from, done.to), (8, 12));
     })
     .await;
-    assert_eq!(handled, [event]);
+    assert_eq!(handled, [event], "whoever was frozen settles nothing");
 }
 
 /// The naive way: another number in the row that all processes look at.

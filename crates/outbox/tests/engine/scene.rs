@@ -12,6 +12,8 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool};
 use testkit::{Server, Template, TestDb};
 use uuid::Uuid;
 
+use crate::wrong::{self, patience};
+
 const SHOP: &str = include_str!("shop.sql");
 const ENGINE: &str = concat!(
     include_str!("../../migrations/0001_outbox.sql"),
@@ -53,6 +55,7 @@ impl Scene {
             Ok(())
         });
         let db = db.await.unwrap();
+        wrong::schema(db.url()).await;
         Self::at(db.url().to_owned(), db).await
     }
 
@@ -217,7 +220,7 @@ impl Scene {
 
     pub(crate) async fn until_handled(&self, consumer: &str, number: usize) {
         let what = format!("{consumer} handled {number} events");
-        let waited = testkit::until(&what, PATIENCE, async || {
+        let waited = testkit::until(&what, patience(PATIENCE), async || {
             let handled = self.handled_by(consumer).await.len();
             (handled >= number).then_some(())
         });
@@ -279,7 +282,9 @@ pub(crate) fn placed() -> NewEvent {
 
 /// Waits until `holds` does; fails when it takes too long.
 pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let waited = testkit::until(what, PATIENCE, async || holds().await.then_some(()));
+    let waited = testkit::until(what, patience(PATIENCE), async || {
+        holds().await.then_some(())
+    });
     waited.await.unwrap();
 }
 

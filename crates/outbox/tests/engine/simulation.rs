@@ -2,7 +2,9 @@
 //! disconnected in an order drawn from a seed. Whatever the order, each event is handled once by
 //! each consumer, and the events of a key in the order of their commits.
 //!
-//! `OUTBOX_SEED=17` runs that schedule alone, in each of the tests that share the hundred.
+//! `OUTBOX_SEED=17` runs that schedule alone, in each of the tests that share the hundred. A
+//! schedule that fails names the invariant that it broke: `broken: <invariant> (seed 17, …)`, which
+//! is what `cargo xtask mutants --hunt` reads.
 
 use std::time::Duration;
 
@@ -13,14 +15,24 @@ use uuid::Uuid;
 
 use crate::host::Host;
 use crate::proxy::{PAGE, Proxy};
-use crate::scene::{Scene, impatient, keys, until};
+use crate::scene::{Scene, impatient, keys};
 use crate::schedule::Dice;
 use crate::shop::{Carrier, Notebook};
+use crate::wrong::patience;
 
 const WRITERS: usize = 3;
 const TRANSACTIONS: usize = 130;
 /// Schedules of one test.
 const EACH: u64 = 25;
+/// What comes at all comes within seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A schedule in which it does not come true is a stall or a loss.
+const EVERYTHING: &str = "everything is handled";
+const ONCE: &str = "each event is handled once by each consumer";
+const ORDERED: &str = "the events of a key and lane are handled in the order of their commits";
+const UNTROUBLED: &str = "nothing is left in trouble";
+const COUNTED: &str = "positions count what they pass";
 
 struct Simulation {
     scene: Scene,
@@ -182,10 +194,8 @@ async fn run(seed: u64) {
     }
     let mut faults = Vec::new();
     for n in 1..=3 + this.dice.below(3) {
-        until("the schedule goes on", async || {
-            this.handled("notebook").await >= n * 60
-        })
-        .await;
+        let told = format!("seed {seed}, {faults:?}");
+        until_handled(&this, "notebook", n * 60, &told).await;
         faults.push(this.fault().await);
     }
     let mut events = 0;
@@ -196,52 +206,67 @@ async fn run(seed: u64) {
     proxy.thaw();
     let told = format!("seed {seed}, {events} events, {faults:?}");
     for consumer in ["notebook", "carrier"] {
-        let waited = testkit::until(&told, Duration::from_secs(60), async || {
-            (this.handled(consumer).await >= events).then_some(())
-        });
-        waited
-            .await
-            .unwrap_or_else(|error| panic!("{told}: {consumer}: {error:#}"));
+        until_handled(&this, consumer, events, &told).await;
     }
     frozen.stop().await;
     check(&this.scene, events, &told).await;
 }
 
+fn broken(invariant: &str, told: &str) -> ! {
+    panic!("broken: {invariant} ({told})")
+}
+
+async fn until_handled(simulation: &Simulation, consumer: &str, events: usize, told: &str) {
+    let waited = testkit::until(told, patience(PATIENCE), async || {
+        (simulation.handled(consumer).await >= events).then_some(())
+    });
+    if waited.await.is_err() {
+        broken(EVERYTHING, &format!("{told}, by {consumer}"));
+    }
+}
+
+/// What is handled twice makes up for nothing that is lost: hence the order.
+const CHECKS: [(&str, &str); 3] = [
+    (
+        ONCE,
+        "select count(*) from (
+            select 1 from shop.handled group by consumer, event_id having count(*) <> 1
+        ) as repeated",
+    ),
+    (
+        ORDERED,
+        "select count(*) from (
+            select version < lag(version) over (partition by consumer, key, lane order by n)
+                as is_early
+            from (
+                select consumer, handled.key, lane, n,
+                    (payload ->> 'version')::bigint as version
+                from shop.handled join outbox.event using (event_id)
+            ) as handled
+        ) as ordered where is_early",
+    ),
+    (UNTROUBLED, "select count(*) from outbox.delivery"),
+];
+
 async fn check(scene: &Scene, events: usize, told: &str) {
     assert!(events >= 1_000, "{told}");
-    let events = i64::try_from(events).unwrap();
-    for (promise, rows) in [
-        (
-            "each event is handled once by each consumer",
-            "select count(*) from (
-                select 1 from shop.handled group by consumer, event_id having count(*) <> 1
-            ) as repeated",
-        ),
-        (
-            "events of a key and lane are handled in the order of their commits",
-            "select count(*) from (
-                select version < lag(version) over (partition by consumer, key, lane order by n)
-                    as is_early
-                from (
-                    select consumer, handled.key, lane, n,
-                        (payload ->> 'version')::bigint as version
-                    from shop.handled join outbox.event using (event_id)
-                ) as handled
-            ) as ordered where is_early",
-        ),
-        (
-            "nothing is left in trouble",
-            "select count(*) from outbox.delivery",
-        ),
-    ] {
-        assert_eq!(scene.count(rows).await, 0, "{promise}: {told}");
+    for (invariant, rows) in CHECKS {
+        if scene.count(rows).await > 0 {
+            broken(invariant, told);
+        }
     }
-    let handled = scene.count("select count(*) from shop.handled").await;
-    assert_eq!(handled, 2 * events, "{told}");
+    let events = i64::try_from(events).unwrap();
     let passed = "select coalesce(sum(passed), 0)::bigint from (
         select distinct on (consumer, lane, shard) passed from outbox.position
         order by consumer, lane, shard, n desc) as newest";
-    assert_eq!(scene.count(passed).await, 2 * events, "{told}");
+    for (invariant, number) in [
+        (EVERYTHING, "select count(*) from shop.handled"),
+        (COUNTED, passed),
+    ] {
+        if scene.count(number).await != 2 * events {
+            broken(invariant, told);
+        }
+    }
 }
 
 async fn run_all(first: u64) {

@@ -126,7 +126,8 @@ async fn events_of_a_key_are_read_as_they_were_committed_unless_ids_are_cached()
     let scene = Scene::new().await;
     let appended = in_turns(&scene).await;
     scene.publish().await;
-    assert_eq!(log::ids(&scene.pool, 100).await, appended);
+    let read = log::ids(&scene.pool, 100).await;
+    assert_eq!(read, appended, "the order of the commits");
 
     scene.sql("alter sequence outbox.event_id cache 20").await;
     let inverted = in_turns(&scene).await;

@@ -21,6 +21,7 @@ use super::JetStream;
 use super::headers::{self, Place};
 use crate::append::Outbox;
 use crate::event::{Event, Lane, LogPoint};
+use crate::mutant::{self, Mutant};
 use crate::supervise::pause;
 use crate::transport::postgres::{self, Page};
 
@@ -328,11 +329,10 @@ impl Publisher {
     /// Written durably, whatever the session's setting: the log's ticks may have been committed
     /// without waiting for the disk, and what comes before in the write-ahead log is durable too.
     async fn note(&self, to: LogPoint) -> Result<(), sqlx::Error> {
-        let mut tx = crate::append::begin(
-            self.outbox.pool(),
-            "begin; set local synchronous_commit = on",
-        )
-        .await?;
+        let durable = "begin; set local synchronous_commit = on";
+        let lost = "begin; set local synchronous_commit = off";
+        let begin = mutant::either(Mutant::TickNotDurable, lost, durable);
+        let mut tx = crate::append::begin(self.outbox.pool(), begin).await?;
         sqlx::query!(
             "
             -- stream: note what may be published

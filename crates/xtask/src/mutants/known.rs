@@ -1,0 +1,137 @@
+//! The mutants of the engine and of the schema of its tests.
+
+use self::Simulated::{Breaks, Lacks};
+
+/// A way of being wrong.
+pub(super) struct Known {
+    /// As `OUTBOX_MUTANT` names it.
+    pub(super) name: &'static str,
+    /// The test of the promise that it breaks.
+    pub(super) test: &'static str,
+    /// What that test says then.
+    pub(super) says: &'static str,
+    pub(super) simulated: Simulated,
+}
+
+/// What the simulation can make of it.
+pub(super) enum Simulated {
+    /// The invariant that it breaks.
+    Breaks(&'static str),
+    /// What it would take, and the simulation has not.
+    Lacks(&'static str),
+}
+
+const EVERYTHING: Simulated = Breaks("everything is handled");
+const ORDERED: Simulated =
+    Breaks("the events of a key and lane are handled in the order of their commits");
+
+pub(super) const KNOWN: &[Known] = &[
+    Known {
+        name: "LateOnesForgotten",
+        test: "ticks::every_committed_event_is_read_once_in_commit_order_per_key",
+        says: "failed: seed ",
+        simulated: EVERYTHING,
+    },
+    Known {
+        name: "OldestHoldsUp",
+        test: "drawn::an_open_transaction_delays_only_itself",
+        says: "an open transaction delays only itself",
+        simulated: ORDERED,
+    },
+    Known {
+        name: "IdBeforeXid",
+        test: "drawn::an_event_that_was_slow_to_be_numbered_is_not_lost_below_the_floor",
+        says: "an event is lost below the floor",
+        simulated: Lacks("writers that append before they write anything else"),
+    },
+    Known {
+        name: "IdsInBlocks",
+        test: "ticks::events_of_a_key_are_read_as_they_were_committed_unless_ids_are_cached",
+        says: "the order of the commits",
+        simulated: ORDERED,
+    },
+    Known {
+        name: "IdsBeforeLock",
+        test: "drawn::events_of_a_key_are_read_in_the_order_of_its_lock",
+        says: "the order of the lock",
+        simulated: ORDERED,
+    },
+    Known {
+        name: "TickNotDurable",
+        test: "jetstream::durable::what_a_stream_is_told_of_is_on_the_disk",
+        says: "it is published and may be lost",
+        simulated: Lacks("a stream, and a server that crashes"),
+    },
+    Known {
+        name: "FenceByKeyAlone",
+        test: "fence::a_worker_frozen_before_it_settles_loses_even_after_the_rows_were_pruned",
+        says: "the frozen one settles nothing",
+        simulated: Lacks("positions older than an hour, which are pruned"),
+    },
+    Known {
+        name: "ResultsRolledBack",
+        test: "external::an_answer_is_recorded_though_the_shard_was_lost",
+        says: "in vain for carrier handled 1 events",
+        simulated: Lacks("calls that are counted"),
+    },
+    Known {
+        name: "OneRound",
+        test: "external::two_events_of_a_key_in_one_batch_neither_overlap_nor_swap",
+        says: "calls of a key do not overlap",
+        simulated: ORDERED,
+    },
+    Known {
+        name: "StragglerUnmarked",
+        test: "slow::a_slow_call_whose_worker_died_is_made_again_after_its_deadline",
+        says: "state = 'running'",
+        simulated: Lacks("slow calls"),
+    },
+    Known {
+        name: "BlockedFlag",
+        test: "parked::an_event_that_is_parked_while_the_one_before_it_ends_is_handled",
+        says: "in vain for notebook handled 2 events",
+        simulated: EVERYTHING,
+    },
+    Known {
+        name: "KeysNotBlocked",
+        test: "parked::a_poison_event_parks_only_its_key_and_a_redrive_keeps_the_order",
+        says: "what follows waits untried",
+        simulated: ORDERED,
+    },
+    Known {
+        name: "MemberAfterSeal",
+        test: "batches::a_sealed_batch_takes_no_member_from_outside_nor_any_of_the_other_lane",
+        says: "`Result::unwrap_err()` on an `Ok` value",
+        simulated: Lacks("batches"),
+    },
+    Known {
+        name: "OldSnapshot",
+        test: "batches::trouble::a_batch_whose_last_facts_come_at_once_ends",
+        says: "in vain for the batch is Succeeded",
+        simulated: Lacks("batches"),
+    },
+    Known {
+        name: "BatchUnlocked",
+        test: "batches::trouble::a_batch_whose_last_facts_come_at_once_ends",
+        says: "in vain for the batch is Succeeded",
+        simulated: Lacks("batches"),
+    },
+    Known {
+        name: "GenerationLeftOpen",
+        test: "operations::nobody_goes_on_in_a_generation_that_is_over",
+        says: "the generation is over",
+        simulated: Lacks("replays"),
+    },
+    Known {
+        name: "ShardsInPlace",
+        test: "reshard::a_worker_frozen_before_it_settles_loses_its_old_shard",
+        says: "whoever was frozen settles nothing",
+        simulated: Lacks("reshards"),
+    },
+    Known {
+        name: "ForeignIdsTrusted",
+        test: "restored::after_a_rebase_each_event_of_the_dump_is_handled_once",
+        says: "in vain for notebook handled 6 events",
+        simulated: Lacks("dumps that are restored elsewhere"),
+    },
+];
