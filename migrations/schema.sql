@@ -72,7 +72,8 @@ CREATE TABLE billing.balance (
     currency text NOT NULL,
     amount_minor bigint NOT NULL,
     CONSTRAINT balance_book_known CHECK ((book = ANY (ARRAY['receivable'::text, 'customer_credit'::text])))
-);
+)
+WITH (fillfactor='50');
 
 CREATE TABLE billing.close_exception (
     account_id uuid NOT NULL,
@@ -199,6 +200,7 @@ CREATE TABLE billing.invoice (
     settled_minor bigint DEFAULT 0 NOT NULL,
     paid_event uuid,
     paid_xid xid8,
+    voided_at timestamp with time zone,
     CONSTRAINT invoice_credit_in_range CHECK (((credit_minor >= 0) AND (credit_minor <= GREATEST(total_minor, (0)::bigint)))),
     CONSTRAINT invoice_kind_known CHECK ((kind = 'regular'::text)),
     CONSTRAINT invoice_paid_announced CHECK (((state <> 'paid'::text) OR (paid_at = finalized_at) OR ((paid_event IS NOT NULL) AND (paid_xid IS NOT NULL)))),
@@ -206,8 +208,10 @@ CREATE TABLE billing.invoice (
     CONSTRAINT invoice_paid_if_settled CHECK (((state <> ALL (ARRAY['finalized'::text, 'paid'::text])) OR ((state = 'paid'::text) = (settled_minor = GREATEST(total_minor, (0)::bigint))))),
     CONSTRAINT invoice_settled_in_range CHECK (((settled_minor >= credit_minor) AND (settled_minor <= GREATEST(total_minor, (0)::bigint)))),
     CONSTRAINT invoice_state_known CHECK ((state = ANY (ARRAY['finalized'::text, 'paid'::text, 'void'::text, 'written_off'::text]))),
-    CONSTRAINT invoice_total_adds_up CHECK ((total_minor = (subtotal_minor + tax_minor)))
-);
+    CONSTRAINT invoice_total_adds_up CHECK ((total_minor = (subtotal_minor + tax_minor))),
+    CONSTRAINT invoice_void_has_instant CHECK (((state = 'void'::text) = (voided_at IS NOT NULL)))
+)
+WITH (fillfactor='50');
 
 CREATE TABLE billing.line (
     invoice_id uuid NOT NULL,
@@ -561,37 +565,19 @@ ALTER TABLE ONLY billing.usage_event
 ALTER TABLE ONLY billing.usage_sum
     ADD CONSTRAINT usage_sum_pkey PRIMARY KEY (account_id, period_seq, price_id, usage_month);
 
-CREATE INDEX account_announced ON billing.account USING btree (announced_xid);
-
-CREATE INDEX credit_announced ON billing.credit USING btree (announced_xid);
-
 CREATE INDEX credit_of_account ON billing.credit USING btree (account_id);
 
 CREATE INDEX credit_use_of_invoice ON billing.credit_use USING btree (invoice_id);
 
 CREATE INDEX dunning_open ON billing.dunning USING btree (account_id) WHERE (state <> 'closed'::text);
 
-CREATE INDEX hold_announced ON billing.hold USING btree (announced_xid);
-
 CREATE UNIQUE INDEX hold_open_once ON billing.hold USING btree (account_id, reason) WHERE (released_at IS NULL);
-
-CREATE INDEX hold_released ON billing.hold USING btree (released_xid) WHERE (released_xid IS NOT NULL);
-
-CREATE INDEX invoice_announced ON billing.invoice USING btree (announced_xid);
 
 CREATE INDEX invoice_by_month ON billing.invoice USING btree (month, series, number);
 
-CREATE UNIQUE INDEX invoice_once_per_period ON billing.invoice USING btree (account_id, period_seq, kind) WHERE (state <> 'void'::text);
-
-CREATE INDEX invoice_paid_announced ON billing.invoice USING btree (paid_xid) WHERE (paid_xid IS NOT NULL);
-
-CREATE INDEX payment_declined ON billing.payment USING btree (declined_xid) WHERE (declined_xid IS NOT NULL);
-
-CREATE INDEX payment_method_announced ON billing.payment_method USING btree (announced_xid);
+CREATE UNIQUE INDEX invoice_once_per_period ON billing.invoice USING btree (account_id, period_seq, kind) WHERE (voided_at IS NULL);
 
 CREATE UNIQUE INDEX payment_method_once ON billing.payment_method USING btree (account_id, gateway, token) WHERE (removed_at IS NULL);
-
-CREATE INDEX payment_method_removal ON billing.payment_method USING btree (removed_xid) WHERE (removed_xid IS NOT NULL);
 
 CREATE UNIQUE INDEX payment_nth ON billing.payment USING btree (invoice_id, attempt);
 
@@ -599,37 +585,25 @@ CREATE INDEX payment_of_account ON billing.payment USING btree (account_id);
 
 CREATE UNIQUE INDEX payment_one_open ON billing.payment USING btree (invoice_id) WHERE (settled_at IS NULL);
 
-CREATE INDEX payment_succeeded ON billing.payment USING btree (succeeded_xid) WHERE (succeeded_xid IS NOT NULL);
-
 CREATE INDEX period_open ON billing.period USING btree (month, account_id) WHERE (state = 'open'::text);
-
-CREATE INDEX price_announced ON billing.price USING btree (announced_xid);
 
 CREATE INDEX refund_of_payment ON billing.refund USING btree (payment_id);
 
-CREATE INDEX refund_requested ON billing.refund USING btree (requested_xid);
-
-CREATE INDEX refund_succeeded ON billing.refund USING btree (succeeded_xid) WHERE (succeeded_xid IS NOT NULL);
-
-CREATE INDEX subscription_announced ON billing.subscription USING btree (announced_xid);
-
-CREATE INDEX subscription_ended ON billing.subscription USING btree (ended_xid) WHERE (ended_xid IS NOT NULL);
-
-CREATE CONSTRAINT TRIGGER account_announced AFTER INSERT ON billing.account DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (outbox.is_first_change(new.tableoid, 'announced_by'::text)) EXECUTE FUNCTION outbox.require_event('account.created', 'announced_by', 'announced_xid');
+CREATE CONSTRAINT TRIGGER account_announced AFTER INSERT ON billing.account DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (outbox.is_first_change(new.tableoid, 'announced_by'::text, new.announced_by)) EXECUTE FUNCTION outbox.require_event('account.created', 'announced_by', 'announced_xid');
 
 CREATE TRIGGER account_kept BEFORE DELETE OR TRUNCATE ON billing.account FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_removal();
 
-CREATE CONSTRAINT TRIGGER credit_announced AFTER INSERT ON billing.credit DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (outbox.is_first_change(new.tableoid, 'announced_by'::text)) EXECUTE FUNCTION outbox.require_event('credit.granted', 'announced_by', 'announced_xid');
+CREATE CONSTRAINT TRIGGER credit_announced AFTER INSERT ON billing.credit DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (outbox.is_first_change(new.tableoid, 'announced_by'::text, new.announced_by)) EXECUTE FUNCTION outbox.require_event('credit.granted', 'announced_by', 'announced_xid');
 
-CREATE CONSTRAINT TRIGGER hold_announced AFTER INSERT ON billing.hold DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (outbox.is_first_change(new.tableoid, 'announced_by'::text)) EXECUTE FUNCTION outbox.require_event('hold.placed', 'announced_by', 'announced_xid');
+CREATE CONSTRAINT TRIGGER hold_announced AFTER INSERT ON billing.hold DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (outbox.is_first_change(new.tableoid, 'announced_by'::text, new.announced_by)) EXECUTE FUNCTION outbox.require_event('hold.placed', 'announced_by', 'announced_xid');
 
 CREATE CONSTRAINT TRIGGER hold_released AFTER UPDATE ON billing.hold DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (
         CASE
-            WHEN ((old.released_at IS NULL) AND (new.released_at IS NOT NULL)) THEN outbox.is_first_change(new.tableoid, 'released_event'::text)
+            WHEN ((old.released_at IS NULL) AND (new.released_at IS NOT NULL)) THEN outbox.is_first_change(new.tableoid, 'released_event'::text, new.released_event)
             ELSE false
         END) EXECUTE FUNCTION outbox.require_event('hold.released', 'released_event', 'released_xid');
 
-CREATE CONSTRAINT TRIGGER invoice_announced AFTER INSERT ON billing.invoice DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (outbox.is_first_change(new.tableoid, 'announced_by'::text)) EXECUTE FUNCTION outbox.require_event('invoice.finalized', 'announced_by', 'announced_xid');
+CREATE CONSTRAINT TRIGGER invoice_announced AFTER INSERT ON billing.invoice DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (outbox.is_first_change(new.tableoid, 'announced_by'::text, new.announced_by)) EXECUTE FUNCTION outbox.require_event('invoice.finalized', 'announced_by', 'announced_xid');
 
 CREATE TRIGGER invoice_frozen BEFORE UPDATE ON billing.invoice FOR EACH ROW WHEN (((((((((((((((((((((((((old.invoice_id IS DISTINCT FROM new.invoice_id) OR (old.account_id IS DISTINCT FROM new.account_id)) OR (old.period_seq IS DISTINCT FROM new.period_seq)) OR (old.kind IS DISTINCT FROM new.kind)) OR (old.run_id IS DISTINCT FROM new.run_id)) OR (old.series IS DISTINCT FROM new.series)) OR (old.number IS DISTINCT FROM new.number)) OR (old.external_id IS DISTINCT FROM new.external_id)) OR (old.customer_name IS DISTINCT FROM new.customer_name)) OR (old.zone IS DISTINCT FROM new.zone)) OR (old.month IS DISTINCT FROM new.month)) OR (old.start_at IS DISTINCT FROM new.start_at)) OR (old.end_at IS DISTINCT FROM new.end_at)) OR (old.as_of IS DISTINCT FROM new.as_of)) OR (old.currency IS DISTINCT FROM new.currency)) OR (old.lines IS DISTINCT FROM new.lines)) OR (old.subtotal_minor IS DISTINCT FROM new.subtotal_minor)) OR (old.tax_minor IS DISTINCT FROM new.tax_minor)) OR (old.total_minor IS DISTINCT FROM new.total_minor)) OR (old.credit_minor IS DISTINCT FROM new.credit_minor)) OR (old.digest IS DISTINCT FROM new.digest)) OR (old.finalized_at IS DISTINCT FROM new.finalized_at)) OR (old.announced_by IS DISTINCT FROM new.announced_by)) OR (old.announced_xid IS DISTINCT FROM new.announced_xid))) EXECUTE FUNCTION billing.refuse_change();
 
@@ -637,7 +611,7 @@ CREATE TRIGGER invoice_kept BEFORE DELETE ON billing.invoice FOR EACH ROW EXECUT
 
 CREATE CONSTRAINT TRIGGER invoice_paid AFTER UPDATE ON billing.invoice DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (
         CASE
-            WHEN ((old.state IS DISTINCT FROM new.state) AND (new.state = 'paid'::text)) THEN outbox.is_first_change(new.tableoid, 'paid_event'::text)
+            WHEN ((old.state IS DISTINCT FROM new.state) AND (new.state = 'paid'::text)) THEN outbox.is_first_change(new.tableoid, 'paid_event'::text, new.paid_event)
             ELSE false
         END) EXECUTE FUNCTION outbox.require_event('invoice.paid', 'paid_event', 'paid_xid');
 
@@ -653,7 +627,7 @@ CREATE TRIGGER number_series_kept BEFORE DELETE OR TRUNCATE ON billing.number_se
 
 CREATE CONSTRAINT TRIGGER payment_declined AFTER UPDATE ON billing.payment DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (
         CASE
-            WHEN ((new.state = 'declined'::text) AND (old.state <> 'declined'::text)) THEN outbox.is_first_change(new.tableoid, 'declined_event'::text)
+            WHEN ((new.state = 'declined'::text) AND (old.state <> 'declined'::text)) THEN outbox.is_first_change(new.tableoid, 'declined_event'::text, new.declined_event)
             ELSE false
         END) EXECUTE FUNCTION outbox.require_event('payment.declined', 'declined_event', 'declined_xid');
 
@@ -661,13 +635,13 @@ CREATE TRIGGER payment_fixed BEFORE UPDATE ON billing.payment FOR EACH ROW WHEN 
 
 CREATE TRIGGER payment_kept BEFORE DELETE ON billing.payment FOR EACH ROW EXECUTE FUNCTION billing.refuse_change();
 
-CREATE CONSTRAINT TRIGGER payment_method_announced AFTER INSERT ON billing.payment_method DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (outbox.is_first_change(new.tableoid, 'announced_by'::text)) EXECUTE FUNCTION outbox.require_event('payment_method.added', 'announced_by', 'announced_xid');
+CREATE CONSTRAINT TRIGGER payment_method_announced AFTER INSERT ON billing.payment_method DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (outbox.is_first_change(new.tableoid, 'announced_by'::text, new.announced_by)) EXECUTE FUNCTION outbox.require_event('payment_method.added', 'announced_by', 'announced_xid');
 
 CREATE TRIGGER payment_method_kept BEFORE DELETE OR TRUNCATE ON billing.payment_method FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_removal();
 
 CREATE CONSTRAINT TRIGGER payment_method_removed AFTER UPDATE ON billing.payment_method DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (
         CASE
-            WHEN ((old.removed_at IS NULL) AND (new.removed_at IS NOT NULL)) THEN outbox.is_first_change(new.tableoid, 'removed_event'::text)
+            WHEN ((old.removed_at IS NULL) AND (new.removed_at IS NOT NULL)) THEN outbox.is_first_change(new.tableoid, 'removed_event'::text, new.removed_event)
             ELSE false
         END) EXECUTE FUNCTION outbox.require_event('payment_method.removed', 'removed_event', 'removed_xid');
 
@@ -675,13 +649,13 @@ CREATE TRIGGER payment_moves BEFORE UPDATE OF state ON billing.payment FOR EACH 
 
 CREATE CONSTRAINT TRIGGER payment_succeeded AFTER INSERT OR UPDATE ON billing.payment DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (
         CASE
-            WHEN (new.state = 'succeeded'::text) THEN outbox.is_first_change(new.tableoid, 'succeeded_event'::text)
+            WHEN (new.state = 'succeeded'::text) THEN outbox.is_first_change(new.tableoid, 'succeeded_event'::text, new.succeeded_event)
             ELSE false
         END) EXECUTE FUNCTION outbox.require_event('payment.succeeded', 'succeeded_event', 'succeeded_xid');
 
 CREATE TRIGGER period_kept BEFORE DELETE OR TRUNCATE ON billing.period FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_removal();
 
-CREATE CONSTRAINT TRIGGER price_announced AFTER INSERT ON billing.price DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (outbox.is_first_change(new.tableoid, 'announced_by'::text)) EXECUTE FUNCTION outbox.require_event('price.created', 'announced_by', 'announced_xid');
+CREATE CONSTRAINT TRIGGER price_announced AFTER INSERT ON billing.price DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (outbox.is_first_change(new.tableoid, 'announced_by'::text, new.announced_by)) EXECUTE FUNCTION outbox.require_event('price.created', 'announced_by', 'announced_xid');
 
 CREATE TRIGGER price_kept BEFORE DELETE OR TRUNCATE ON billing.price FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_removal();
 
@@ -689,21 +663,21 @@ CREATE TRIGGER refund_fixed BEFORE UPDATE ON billing.refund FOR EACH ROW WHEN ((
 
 CREATE TRIGGER refund_kept BEFORE DELETE ON billing.refund FOR EACH ROW EXECUTE FUNCTION billing.refuse_refund_change();
 
-CREATE CONSTRAINT TRIGGER refund_requested AFTER INSERT ON billing.refund DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (outbox.is_first_change(new.tableoid, 'requested_event'::text)) EXECUTE FUNCTION outbox.require_event('refund.requested', 'requested_event', 'requested_xid');
+CREATE CONSTRAINT TRIGGER refund_requested AFTER INSERT ON billing.refund DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (outbox.is_first_change(new.tableoid, 'requested_event'::text, new.requested_event)) EXECUTE FUNCTION outbox.require_event('refund.requested', 'requested_event', 'requested_xid');
 
 CREATE CONSTRAINT TRIGGER refund_succeeded AFTER INSERT OR UPDATE ON billing.refund DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (
         CASE
-            WHEN (new.state = 'succeeded'::text) THEN outbox.is_first_change(new.tableoid, 'succeeded_event'::text)
+            WHEN (new.state = 'succeeded'::text) THEN outbox.is_first_change(new.tableoid, 'succeeded_event'::text, new.succeeded_event)
             ELSE false
         END) EXECUTE FUNCTION outbox.require_event('refund.succeeded', 'succeeded_event', 'succeeded_xid');
 
-CREATE CONSTRAINT TRIGGER subscription_announced AFTER INSERT ON billing.subscription DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (outbox.is_first_change(new.tableoid, 'announced_by'::text)) EXECUTE FUNCTION outbox.require_event('subscription.started', 'announced_by', 'announced_xid');
+CREATE CONSTRAINT TRIGGER subscription_announced AFTER INSERT ON billing.subscription DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (outbox.is_first_change(new.tableoid, 'announced_by'::text, new.announced_by)) EXECUTE FUNCTION outbox.require_event('subscription.started', 'announced_by', 'announced_xid');
 
 CREATE TRIGGER subscription_end_told BEFORE UPDATE ON billing.subscription FOR EACH ROW WHEN (((old.end_at IS DISTINCT FROM new.end_at) AND (new.ended_xid IS DISTINCT FROM pg_current_xact_id()))) EXECUTE FUNCTION billing.refuse_silent_end();
 
 CREATE CONSTRAINT TRIGGER subscription_ended AFTER UPDATE ON billing.subscription DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (
         CASE
-            WHEN (old.end_at IS DISTINCT FROM new.end_at) THEN outbox.is_first_change(new.tableoid, 'ended_event'::text)
+            WHEN (old.end_at IS DISTINCT FROM new.end_at) THEN outbox.is_first_change(new.tableoid, 'ended_event'::text, new.ended_event)
             ELSE false
         END) EXECUTE FUNCTION outbox.require_event('subscription.ended', 'ended_event', 'ended_xid');
 

@@ -57,6 +57,14 @@ CREATE FUNCTION outbox.is_first_change(relation oid, event_column text) RETURNS 
     LANGUAGE sql
     RETURN CASE WHEN (current_setting(concat('outbox.changed_', relation, '_', event_column), true) = (pg_current_xact_id())::text) THEN false ELSE (set_config(concat('outbox.changed_', relation, '_', event_column), (pg_current_xact_id())::text, true) IS NOT NULL) END;
 
+CREATE FUNCTION outbox.sum_of(so_far bigint, event uuid) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ((COALESCE(so_far, (0)::bigint) + (uuid_hash_extended(event, (0)::bigint) & '4611686018427387903'::bigint)) & '4611686018427387903'::bigint);
+
+CREATE FUNCTION outbox.is_first_change(relation oid, event_column text, event uuid) RETURNS boolean
+    LANGUAGE sql
+    RETURN CASE WHEN (NULLIF(current_setting(concat('outbox.changed_', relation, '_', event_column), true), ''::text) IS NULL) THEN (set_config(concat('outbox.changed_', relation, '_', event_column), (outbox.sum_of((0)::bigint, event))::text, true) IS NOT NULL) ELSE (set_config(concat('outbox.changed_', relation, '_', event_column), (outbox.sum_of((current_setting(concat('outbox.changed_', relation, '_', event_column), true))::bigint, event))::text, true) IS NULL) END;
+
 CREATE FUNCTION outbox.join_batch(joined uuid, own_lane smallint, follows boolean) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog'
@@ -87,10 +95,27 @@ CREATE FUNCTION outbox.require_event() RETURNS trigger
     SET search_path TO 'pg_catalog'
     AS $_$
 declare
+    noted constant text := 'outbox.changed_' || tg_relid || '_' || tg_argv[1];
+    changed constant text := current_setting(noted, true);
+    told text;
     missing uuid;
 begin
     -- What changes from here on asks again: SET CONSTRAINTS can bring us here before the end.
-    perform set_config('outbox.changed_' || tg_relid || '_' || tg_argv[1], '', true);
+    perform set_config(noted, '', true);
+    select (sum(uuid_hash_extended(event_id, 0) & 4611686018427387903) % 4611686018427387904)::text
+    into told
+    from (
+        select event_id from outbox.event
+        where xid = pg_current_xact_id() and topic = tg_argv[0] and lane = 0
+        union all
+        select event_id from outbox.event
+        where xid = pg_current_xact_id() and topic = tg_argv[0] and lane = 1
+    ) as event;
+    if told = changed then
+        return null;
+    end if;
+    -- An event is missing, or there are more than changes: rows that were deleted again, or checked
+    -- before. Only looking at the rows can tell.
     execute format(
         'select announced from (
              select %2$I as announced from %1$s
@@ -451,7 +476,8 @@ CREATE TABLE outbox.tick (
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     base bigint,
     bulk bigint,
-    topics text[]
+    topics text[],
+    min_id bigint
 );
 
 CREATE TABLE outbox.timer (

@@ -57,10 +57,17 @@ async fn import_only(site: &Site, cli: &Cli) -> Result<Verdict> {
         return Err(BadInput(text.to_owned()).into());
     };
     let imported = import::run(site.outbox(), &source, &cli.close, &origin()).await?;
+    publish(site).await?;
     if cli.site.json {
         println!("{}", summary::imported(&imported));
     }
     Ok(Verdict::Clean)
+}
+
+/// What was imported gets a tick of its own, which whoever handles the close goes past.
+async fn publish(site: &Site) -> Result<()> {
+    Relay::new(site.outbox().clone()).catch_up().await?;
+    Ok(())
 }
 
 async fn close(site: &Site, cli: &Cli) -> Result<Summary> {
@@ -75,9 +82,8 @@ async fn close(site: &Site, cli: &Cli) -> Result<Summary> {
         None => Imported::default(),
     };
     times.import = imported.took;
-    if source.is_some() && !cli.close.no_workers {
-        // A tick of its own, which whoever handles the close goes past.
-        Relay::new(site.outbox().clone()).catch_up().await?;
+    if source.is_some() {
+        publish(site).await?;
     }
     let asked = source.and_then(|source| source.month());
     let month = which_month(site, asked.or(cli.close.period)).await?;

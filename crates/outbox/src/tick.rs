@@ -106,6 +106,8 @@ pub(crate) struct Tick {
     /// Of the bulk lane; unknown for a tick that was cut before it was counted, or of a rebase.
     pub(crate) bulk: Option<i64>,
     pub(crate) max_id: i64,
+    /// Its lowest id; unknown for a tick that was cut before it was noted, or of a rebase.
+    pub(crate) min_id: Option<i64>,
     /// Whether it may hold one of the topics that were asked for, if any were.
     pub(crate) is_wanted: bool,
     /// For a tick that begins a chain in another cluster: the highest id of the chain before.
@@ -149,8 +151,8 @@ pub(crate) async fn from(
     let rows = sqlx::query!(
         r#"
         -- tick: read on
-        select n, snapshot::text as "snapshot!", floor, events, bulk, max_id, base, at,
-            coalesce(topics && $3, true) as "is_wanted!"
+        select n, snapshot::text as "snapshot!", floor, events, bulk, max_id, min_id, base,
+            at, coalesce(topics && $3, true) as "is_wanted!"
         from outbox.tick
         where n >= $1
         order by n
@@ -173,6 +175,7 @@ pub(crate) async fn from(
                 events: row.events,
                 bulk: row.bulk,
                 max_id: row.max_id,
+                min_id: row.min_id,
                 is_wanted: row.is_wanted,
                 base: row.base,
                 at: row.at,
@@ -188,8 +191,8 @@ pub(crate) async fn newest(
     let row = sqlx::query!(
         r#"
         -- tick: newest
-        select n, snapshot::text as "snapshot!", floor, events, bulk, max_id, base, at,
-            pg_current_snapshot()::text as "current!"
+        select n, snapshot::text as "snapshot!", floor, events, bulk, max_id, min_id, base,
+            at, pg_current_snapshot()::text as "current!"
         from outbox.tick
         order by n desc
         limit 1
@@ -207,6 +210,7 @@ pub(crate) async fn newest(
             events: row.events,
             bulk: row.bulk,
             max_id: row.max_id,
+            min_id: row.min_id,
             is_wanted: true,
             base: row.base,
             at: row.at,
@@ -336,9 +340,9 @@ pub(crate) async fn cut(pool: &PgPool, sequence: i64) -> Result<Looked, sqlx::Er
         content as materialized (
             select coalesce(sum(events), 0)::bigint as events,
                 coalesce(sum(events) filter (where lane = 1), 0)::bigint as bulk,
-                max(max_id) as max_id, array_agg(topic) as topics
+                max(max_id) as max_id, min(min_id) as min_id, array_agg(topic) as topics
             from (
-                select lane, topic, count(*) as events, max(id) as max_id
+                select lane, topic, count(*) as events, max(id) as max_id, min(id) as min_id
                 from new group by lane, topic
             ) as part
         ),
@@ -346,13 +350,14 @@ pub(crate) async fn cut(pool: &PgPool, sequence: i64) -> Result<Looked, sqlx::Er
             select case when is_called then last_value else 0 end as id from outbox.event_id
         ),
         cut as (
-            insert into outbox.tick (n, snapshot, sequence, floor, events, bulk, max_id, topics)
+            insert into outbox.tick
+                (n, snapshot, sequence, floor, events, bulk, max_id, min_id, topics)
             select n + 1, pg_current_snapshot(), case when drawn.id < $1 then 0 else $1 end,
                 greatest(floor, (
                     select sequence from outbox.tick
                     where xid < pg_snapshot_xmin(pg_current_snapshot())
                     order by xid desc limit 1
-                )), events, bulk, max_id, topics
+                )), events, bulk, max_id, min_id, topics
             from bound, content, drawn
             where events > 0 and upper >= lower
                 and set_config('synchronous_commit', 'off', true) is not null

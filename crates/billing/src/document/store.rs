@@ -1,6 +1,6 @@
 //! The statements of documents.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use outbox::UnitOfWork;
 use sqlx::PgConnection;
@@ -132,26 +132,41 @@ pub async fn intend(
     )
     .fetch_all(&mut **tx)
     .await?;
+    let known = intended_before(tx, &ids, &new).await?;
+    let stand = ids.into_iter().zip(paths).map(|(id, path)| {
+        let before = known.get(&id);
+        Intent {
+            invoice_id: id.into(),
+            is_again: before.is_some(),
+            path: before.cloned().unwrap_or(path),
+        }
+    });
+    Ok(stand.collect())
+}
+
+/// The paths of those that are not new.
+async fn intended_before(
+    tx: &mut UnitOfWork,
+    ids: &[Uuid],
+    new: &[Uuid],
+) -> Result<HashMap<Uuid, String>, sqlx::Error> {
+    if new.len() == ids.len() {
+        return Ok(HashMap::new());
+    }
+    let new: HashSet<&Uuid> = new.iter().collect();
+    let old: Vec<Uuid> = (ids.iter().filter(|id| !new.contains(id))).copied().collect();
     let rows = sqlx::query!(
-        r#"
-        -- document: how the intents stand
+        "
+        -- document: what was intended before
         select invoice_id, path
         from billing.document
         where invoice_id = any ($1)
-        order by array_position($1, invoice_id)
-        "#,
-        &ids,
+        ",
+        &old,
     )
     .fetch_all(&mut **tx)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Intent {
-            invoice_id: row.invoice_id.into(),
-            is_again: !new.contains(&row.invoice_id),
-            path: row.path,
-        })
-        .collect())
+    Ok(rows.into_iter().map(|row| (row.invoice_id, row.path)).collect())
 }
 
 /// Notes that files were written, and says how many were not noted before.

@@ -63,9 +63,34 @@ pub(super) struct Row {
 
 /// Writes the rows that are not there yet, and says how each stands; in the drafts' order.
 pub(super) async fn intend(tx: &mut UnitOfWork, drafts: &[Draft]) -> Result<Vec<Row>, sqlx::Error> {
-    insert(tx, drafts).await?;
+    let new = insert(tx, drafts).await?;
+    let is_known = |draft: &&Draft| !new.contains_key(&draft.notice_id);
+    let known: Vec<&Draft> = drafts.iter().filter(is_known).collect();
+    let mut known = intended_before(tx, &known).await?.into_iter();
+    let standing = drafts.iter().map(|draft| match new.get(&draft.notice_id) {
+        Some(intended_at) => Some(Row {
+            notice_id: draft.notice_id,
+            message_id: draft.message_id.clone(),
+            intended_at: *intended_at,
+            is_new: true,
+            is_open: true,
+        }),
+        None => known.next(),
+    });
+    // Rows of notices are never deleted: each that is not new is there.
+    standing.collect::<Option<_>>().ok_or(sqlx::Error::RowNotFound)
+}
+
+/// How those stand that were intended before; in their order.
+async fn intended_before(
+    tx: &mut UnitOfWork,
+    drafts: &[&Draft],
+) -> Result<Vec<Row>, sqlx::Error> {
+    if drafts.is_empty() {
+        return Ok(Vec::new());
+    }
     let accounts: Vec<Uuid> = drafts.iter().map(|draft| draft.account.into()).collect();
-    let kinds: Vec<String> = drafts.iter().map(kind).collect();
+    let kinds: Vec<String> = drafts.iter().map(|draft| kind(draft)).collect();
     let causes: Vec<Uuid> = drafts.iter().map(|draft| draft.about.cause()).collect();
     let rows = sqlx::query!(
         r#"
@@ -82,23 +107,23 @@ pub(super) async fn intend(tx: &mut UnitOfWork, drafts: &[Draft]) -> Result<Vec<
     )
     .fetch_all(&mut **tx)
     .await?;
-    let standing = rows.into_iter().zip(drafts).map(|(row, draft)| {
-        let notice_id = NoticeId::from(row.notice_id);
-        let is_new = notice_id == draft.notice_id;
-        Row {
-            notice_id,
-            message_id: row.message_id,
-            intended_at: row.intended_at,
-            is_new,
-            is_open: is_new || row.is_intended,
-        }
+    let standing = rows.into_iter().map(|row| Row {
+        notice_id: row.notice_id.into(),
+        message_id: row.message_id,
+        intended_at: row.intended_at,
+        is_new: false,
+        is_open: row.is_intended,
     });
     Ok(standing.collect())
 }
 
-async fn insert(tx: &mut UnitOfWork, drafts: &[Draft]) -> Result<(), sqlx::Error> {
+/// When each was intended that was not before.
+async fn insert(
+    tx: &mut UnitOfWork,
+    drafts: &[Draft],
+) -> Result<HashMap<NoticeId, DateTime<Utc>>, sqlx::Error> {
     let columns = Columns::of(drafts);
-    sqlx::query!(
+    let rows = sqlx::query!(
         "
         -- notice: intend
         insert into billing.notice (
@@ -116,6 +141,7 @@ async fn insert(tx: &mut UnitOfWork, drafts: &[Draft]) -> Result<(), sqlx::Error
             suppressed
         )
         on conflict (account_id, kind, cause) do nothing
+        returning notice_id, intended_at
         ",
         &columns.notice_id,
         &columns.account_id,
@@ -127,9 +153,12 @@ async fn insert(tx: &mut UnitOfWork, drafts: &[Draft]) -> Result<(), sqlx::Error
         &columns.message_id,
         &columns.suppressed as &[Option<String>],
     )
-    .execute(&mut **tx)
+    .fetch_all(&mut **tx)
     .await?;
-    Ok(())
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.notice_id.into(), row.intended_at))
+        .collect())
 }
 
 #[derive(Default)]

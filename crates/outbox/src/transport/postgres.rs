@@ -267,8 +267,10 @@ impl<'a> Span<'a> {
         match (unread.len(), fit.count()) {
             (0, _) => (passed > 0).then(|| Self::of(wanted, ticks, passed)),
             (_, 0) => {
-                let giant = Self::of(wanted, &ticks[..passed + 2], passed + 1);
-                Some(giant.inside(ticks[passed].floor, size))
+                let (lower, giant) = (&ticks[passed], &ticks[passed + 1]);
+                // The floor lags a tick behind: from it on, the tick before would be looked through.
+                let below = giant.min_id.map_or(lower.floor, |first| first - 1);
+                Some(Self::of(wanted, &ticks[..passed + 2], passed + 1).inside(below, size))
             }
             (_, n) => Some(Self::of(wanted, &ticks[..=passed + n], passed + 1)),
         }

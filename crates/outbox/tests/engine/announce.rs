@@ -10,7 +10,7 @@ use crate::scene::{Scene, keys, placed};
 
 const GUARD: &str = "create constraint trigger orders_announced
     after insert or update on shop.orders deferrable initially deferred
-    for each row when (outbox.is_first_change(new.tableoid, 'announced_by'))
+    for each row when (outbox.is_first_change(new.tableoid, 'announced_by', new.announced_by))
     execute function outbox.require_event('order.placed', 'announced_by', 'announced_in')";
 
 async fn guarded() -> Scene {
@@ -217,7 +217,9 @@ async fn a_naive_note_outlives_the_savepoint_and_lets_a_row_pass() {
     scene.sql("create sequence shop.changes").await;
     scene
         .sql(
-            "create or replace function outbox.is_first_change(relation oid, event_column text)
+            "create or replace function outbox.is_first_change(
+                relation oid, event_column text, event uuid
+            )
             returns boolean language sql volatile return nextval('shop.changes') = 1",
         )
         .await;

@@ -194,7 +194,7 @@ async fn an_announced_row_still_needs_its_event() {
         .sql(
             "create constraint trigger announced after insert on shop.orders
             deferrable initially deferred for each row
-            when (outbox.is_first_change(new.tableoid, 'announced_by'))
+            when (outbox.is_first_change(new.tableoid, 'announced_by', new.announced_by))
             execute function outbox.require_event('order.placed', 'announced_by', 'announced_in')",
         )
         .await;

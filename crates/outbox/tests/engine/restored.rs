@@ -273,7 +273,7 @@ async fn a_restored_row_with_our_number_needs_no_event_of_ours() {
     let scene = Scene::new().await;
     let trigger = "create constraint trigger announced after insert on shop.orders
         deferrable initially deferred for each row
-        when (outbox.is_first_change(new.tableoid, 'announced_by'))
+        when (outbox.is_first_change(new.tableoid, 'announced_by', new.announced_by))
         execute function outbox.require_event('order.placed', 'announced_by', 'announced_in')";
     sqlx::raw_sql(trigger).execute(&scene.pool).await.unwrap();
     let clashing = "set session_replication_role = replica; begin;
