@@ -17,6 +17,7 @@ mod dry_run;
 mod exceptions;
 mod input;
 mod late_usage;
+mod nats;
 mod operators;
 mod sample;
 mod together;
