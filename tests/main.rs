@@ -19,6 +19,7 @@ mod input;
 mod late_usage;
 mod nats;
 mod operators;
+mod replaced;
 mod sample;
 mod together;
 mod workers;
