@@ -10,6 +10,7 @@ mod scene;
 mod checks;
 mod cloud;
 mod collect;
+mod commands;
 mod crash;
 mod database;
 mod disk;
