@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::args::{Role, RunArgs};
+use crate::args::RunArgs;
 use crate::{metrics, transport};
 
 pub(crate) async fn until_stopped(site: &Site, args: RunArgs) -> Result<()> {
