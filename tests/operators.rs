@@ -2,10 +2,10 @@
 
 use std::net::TcpListener;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use testkit::until;
 
-use crate::scene::{CONSUMERS, Charge, PATIENCE, Scene, THE_END, http};
+use crate::scene::{CONSUMERS, Charge, PATIENCE, Scene, THE_END, http, workspace};
 
 const ACCOUNTS: i64 = 20;
 
@@ -67,6 +67,103 @@ async fn a_person_and_a_monitor_see_what_waits_and_what_was_done() {
     assert_eq!(of(&status, "documents")["unread"], 0);
     assert_eq!(status["relays"], 1);
     running.stop().await.exits(0);
+}
+
+/// What each of the names stands for is said in `docs/operating.md`, which must know them all.
+const METRICS: [&str; 24] = [
+    "outbox_ticks_total",
+    "outbox_published_total",
+    "outbox_tick_events",
+    "outbox_relays",
+    "outbox_tick_age_seconds",
+    "outbox_unpublished_events",
+    "outbox_oldest_unpublished_seconds",
+    "outbox_planned_events",
+    "outbox_due_events",
+    "outbox_oldest_writer_seconds",
+    "outbox_oldest_writer_pid",
+    "outbox_batches",
+    "outbox_batch_remaining_events",
+    "outbox_handled_total",
+    "outbox_batch_seconds",
+    "outbox_parked_total",
+    "outbox_unread_events",
+    "outbox_late_seconds",
+    "outbox_processes",
+    "outbox_closed_processes",
+    "outbox_deliveries_in_trouble",
+    "outbox_blocked_keys",
+    "outbox_dead_letters",
+    "outbox_paused",
+];
+
+/// The names of the metrics on a page of Prometheus'.
+fn names(page: &str) -> Vec<&str> {
+    let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    types.filter_map(|line| line.split(' ').next()).collect()
+}
+
+/// An event that no program can read: the first attempt parks it.
+const UNREADABLE: &str = "
+    insert into outbox.event (event_id, topic, schema_version, key, part, lane, payload, actor)
+    select gen_random_uuid(), 'invoice.finalized', 99, gen_random_uuid(), 0, 0, '{}', 'a test'";
+
+#[tokio::test]
+async fn every_metric_is_shown_and_explained() {
+    let scene = Scene::open().await;
+    closed(&scene).await;
+    scene.sql(UNREADABLE).await;
+    let address = free_address();
+    let running = scene.relay("").env("BILLING_METRICS", &address).start();
+
+    let shown = until("all metrics are shown", PATIENCE, async || {
+        let page = http::text(&address, "/metrics").await?;
+        let all = METRICS.iter().all(|name| names(&page).contains(name));
+        all.then_some(page)
+    });
+    let page = shown.await.unwrap();
+
+    assert_eq!(names(&page).len(), METRICS.len(), "{page}");
+    let ticks = page
+        .lines()
+        .filter(|line| line.starts_with("outbox_tick_events_bucket"));
+    assert!(ticks.count() > 1, "{page}");
+    let manual = std::fs::read_to_string(workspace().join("docs/operating.md")).unwrap();
+    for name in METRICS {
+        assert!(
+            manual.contains(&format!("`{name}`")),
+            "{name} is not explained"
+        );
+    }
+    running.stop().await.exits(0);
+}
+
+#[tokio::test]
+async fn a_batch_says_what_it_still_waits_for() {
+    let scene = Scene::open().await;
+    closed(&scene).await;
+    let relay = scene.relay("--role relay").start();
+    scene
+        .until_at_least(1, "select count(*) from outbox.tick where n > 0")
+        .await;
+
+    let before = status(&scene).await;
+    let batch = &before["batches"][0];
+    assert_eq!(batch["name"], "month close 2024-09");
+    assert_eq!(
+        (&batch["state"], &batch["remaining"]),
+        (&json!("sealed"), &json!(ACCOUNTS))
+    );
+    let page = scene.relay("status").run().await.exits(0).out;
+    assert!(page.contains("month close 2024-09  sealed"), "{page}");
+    let worker = scene.relay("--role worker").start();
+    scene
+        .until_at_least(CONSUMERS * ACCOUNTS + THE_END, Scene::HANDLED)
+        .await;
+
+    assert_eq!(status(&scene).await["batches"], json!([]));
+    worker.stop().await.exits(0);
+    relay.stop().await.exits(0);
 }
 
 #[tokio::test]

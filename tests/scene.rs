@@ -15,12 +15,14 @@ use testkit::{TestDb, until};
 mod binaries;
 mod focus;
 pub(crate) mod http;
+mod nats;
 mod program;
 mod random;
 
 pub(crate) use self::binaries::workspace;
 pub(crate) use self::focus::{Charge, Reckoning, cents};
 pub(crate) use self::http::Http;
+pub(crate) use self::nats::Nats;
 use self::program::Program;
 pub(crate) use self::program::{Ended, Running};
 pub(crate) use self::random::Random;

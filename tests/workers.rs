@@ -149,7 +149,7 @@ const DEAD: &str = "
     from outbox.consumer, outbox.event
     where name = 'documents' and topic = 'invoice.finalized' and payload ->> 'external_id' = '7'";
 
-async fn with_a_dead_letter() -> Scene {
+pub(crate) async fn with_a_dead_letter() -> Scene {
     let scene = Scene::open().await;
     scene.close(&format!("--usage {}", usage(&scene))).await;
     scene.sql(DEAD).await;

@@ -31,6 +31,10 @@ impl Program {
             "BILLING_DOCUMENTS_DIR",
             "BILLING_GATEWAY_URL",
             "BILLING_SMTP_URL",
+            "BILLING_TRANSPORT",
+            "BILLING_NATS_URL",
+            "BILLING_WAKE_HOST",
+            "BILLING_METRICS",
         ];
         for setting in settings.into_iter().chain(["RUST_LOG"]) {
             command.env_remove(setting);
@@ -91,8 +95,22 @@ impl Running {
 
     /// Asks it to stop, as an operating system does.
     pub(crate) fn ask_to_stop(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Stops it in the middle of whatever it does, until it is thawed.
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on, as if no time had passed.
+    pub(crate) fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
         let id = self.child.id().expect("it runs").cast_signed();
-        kill_process(Pid::from_raw(id).unwrap(), Signal::TERM).unwrap();
+        kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
     }
 
     /// Asks it to stop and waits for its end.

@@ -1,6 +1,6 @@
 //! What can be said on the command line. Each setting of a site has a variable too.
 
-use std::net::SocketAddr;
+use std::net::{AddrParseError, IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use billing_workers::site::SiteConfig;
@@ -65,6 +65,10 @@ pub(crate) struct RunArgs {
     /// Folder of the invoices' files [default: `documents` in the data folder]
     #[arg(long, env = "BILLING_DOCUMENTS_DIR", value_name = "FOLDER")]
     pub(crate) documents_dir: Option<PathBuf>,
+    /// Address of this host on which it is woken; other hosts must reach it
+    #[arg(long, env = "BILLING_WAKE_HOST", default_value_t = Ipv4Addr::LOCALHOST.into())]
+    #[arg(value_name = "ADDRESS", value_parser = one_of_this_host)]
+    pub(crate) wake_host: IpAddr,
     /// Where Prometheus finds the metrics, such as `127.0.0.1:9464` [default: nowhere]
     #[arg(long, env = "BILLING_METRICS", value_name = "ADDRESS")]
     pub(crate) metrics: Option<SocketAddr>,
@@ -74,6 +78,17 @@ pub(crate) struct RunArgs {
     pub(crate) otlp_url: Option<OtlpUrl>,
     #[command(flatten)]
     pub(crate) transport: TransportArgs,
+}
+
+/// The address is written down for others to send to, and nobody can send to "any".
+fn one_of_this_host(text: &str) -> Result<IpAddr, String> {
+    let address: IpAddr = text
+        .parse()
+        .map_err(|error: AddrParseError| error.to_string())?;
+    if address.is_unspecified() {
+        return Err("name the address that other hosts reach this one by".to_owned());
+    }
+    Ok(address)
 }
 
 #[derive(Debug, Args)]
@@ -183,5 +198,15 @@ mod tests {
         let error = parse("outbox-relay --transport nats").unwrap_err();
         assert!(error.to_string().contains("--nats-url"), "{error}");
         parse("outbox-relay --transport nats --nats-url nats://localhost").unwrap();
+    }
+
+    #[test]
+    fn it_is_woken_on_an_address_that_others_can_send_to() {
+        let cli = parse("outbox-relay --wake-host 192.0.2.7").unwrap();
+        assert_eq!(cli.run.wake_host.to_string(), "192.0.2.7");
+        for any in ["0.0.0.0", "::"] {
+            let error = parse(&format!("outbox-relay --wake-host {any}")).unwrap_err();
+            assert!(error.to_string().contains("other hosts"), "{error}");
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! What an operator can ask and order.
 
+use std::num::ParseIntError;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
+use outbox::LogPoint;
 use outbox::delivery::dead::Choice;
 use outbox::operation::{By, Start};
 use uuid::Uuid;
@@ -119,9 +121,9 @@ pub(crate) struct Reshard {
 /// A place in the log.
 #[derive(Debug, Args)]
 pub(crate) struct Place {
-    /// From this tick on
-    #[arg(long, value_name = "TICK", conflicts_with = "since")]
-    from: Option<i64>,
+    /// From this tick on, or from this event on, as `tail` shows its place
+    #[arg(long, value_name = "TICK[/ID]", conflicts_with = "since", value_parser = tick_or_point)]
+    from: Option<Start>,
     /// What was appended since this instant, such as `2026-11-01T00:00:00Z`
     #[arg(long, value_name = "INSTANT")]
     since: Option<DateTime<Utc>>,
@@ -129,9 +131,18 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn start(&self) -> Option<Start> {
-        let tick = self.from.map(Start::Tick);
-        tick.or(self.since.map(Start::Since))
+        self.from.or(self.since.map(Start::Since))
     }
+}
+
+fn tick_or_point(text: &str) -> Result<Start, ParseIntError> {
+    Ok(match text.split_once('/') {
+        None => Start::Tick(text.parse()?),
+        Some((tick, id)) => Start::Point(LogPoint {
+            tick: tick.parse()?,
+            id: id.parse()?,
+        }),
+    })
 }
 
 #[derive(Debug, Args)]
@@ -308,6 +319,17 @@ mod tests {
         };
         assert!(matches!(replay.place.start(), Some(Start::Since(_))));
         parse(&format!("{line} --from 3")).unwrap_err();
+    }
+
+    #[test]
+    fn a_replay_starts_at_an_event_as_tail_shows_its_place() {
+        let line = "outbox-relay replay documents --reason x --from 3/17";
+        let Command::Replay(replay) = parse(line).unwrap() else {
+            panic!("another command");
+        };
+        let point = LogPoint { tick: 3, id: 17 };
+        assert_eq!(replay.place.start(), Some(Start::Point(point)));
+        parse("outbox-relay tail --from 3/").unwrap_err();
     }
 
     #[test]

@@ -72,11 +72,12 @@ pub(crate) async fn resume(pool: &PgPool, name: &str, by: Signature) -> Result<(
 
 pub(crate) async fn replay(pool: &PgPool, replay: Replay) -> Result<()> {
     let Some(start) = replay.place.start() else {
-        bail!("say from where: --from TICK or --since INSTANT");
+        bail!("say from where: --from TICK, --from TICK/ID or --since INSTANT");
     };
     let name = replay.name;
     let after = operation::replay(pool, &name, start, &replay.by.into()).await?;
-    let line = format!("{name} reads again what came after tick {after}");
+    let (tick, id) = (after.tick, after.id);
+    let line = format!("{name} reads again what came after {tick}/{id}");
     Ok(writeln!(io::stdout(), "{line}")?)
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::routing::get;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -19,8 +19,10 @@ pub(crate) async fn serve(
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen for Prometheus on {address}"))?;
+    let events = Matcher::Full("outbox_tick_events".to_owned());
     let metrics = PrometheusBuilder::new()
         .set_buckets(&[0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0])?
+        .set_buckets_for_metric(events, &[1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6])?
         .install_recorder()?;
     let router = Router::new().route("/metrics", get(move || render(metrics.clone())));
     let stopped = shutdown.clone().cancelled_owned();

@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::args::{Role, RunArgs};
+use crate::args::RunArgs;
 use crate::{metrics, transport};
 
 pub(crate) async fn until_stopped(site: &Site, args: RunArgs) -> Result<()> {
@@ -48,7 +48,7 @@ pub(crate) async fn until_stopped(site: &Site, args: RunArgs) -> Result<()> {
     let (published, consumed, shown) = tokio::join!(
         stopping(
             &shutdown,
-            publish(args.role, site.outbox(), &transport, shutdown.clone())
+            publish(&args, site.outbox(), &transport, shutdown.clone())
         ),
         stopping(&shutdown, consume(worker, shutdown.clone())),
         stopping(&shutdown, show(args.metrics, site, shutdown.clone())),
@@ -70,6 +70,7 @@ fn worker(
     transport: Transport,
 ) -> Result<Worker> {
     let own = WorkerConfig {
+        host: args.wake_host,
         transport,
         ..WorkerConfig::default()
     };
@@ -79,19 +80,20 @@ fn worker(
 }
 
 async fn publish(
-    role: Role,
+    args: &RunArgs,
     outbox: &Outbox,
     transport: &Transport,
     shutdown: CancellationToken,
 ) -> Result<()> {
-    if !role.publishes() {
+    if !args.role.publishes() {
         return Ok(());
     }
     let filled = async {
         transport::publish(transport, outbox, &shutdown).await;
         Ok(())
     };
-    let cut = Relay::new(outbox.clone()).run(shutdown.clone());
+    let relay = Relay::new(outbox.clone()).heard_at(args.wake_host);
+    let cut = relay.run(shutdown.clone());
     tokio::try_join!(cut, filled).context("the relay stopped")?;
     Ok(())
 }

@@ -51,6 +51,31 @@ pub(crate) fn write(out: &mut impl Write, status: &Status) -> io::Result<()> {
             remark(consumer),
         )?;
     }
+    write_batches(out, status)
+}
+
+/// Nothing is said where no batch is waited for.
+fn write_batches(out: &mut impl Write, status: &Status) -> io::Result<()> {
+    let Some(width) = status.batches.iter().map(|of| of.name.len()).max() else {
+        return Ok(());
+    };
+    let width = width.max("BATCH".len());
+    writeln!(
+        out,
+        "\n{:<width$}  {:>6}  {:>9}  {:>9}  {:>6}",
+        "BATCH", "STATE", "OPEN FOR", "REMAINING", "DEAD"
+    )?;
+    for batch in &status.batches {
+        writeln!(
+            out,
+            "{:<width$}  {:>6}  {:>9}  {:>9}  {:>6}",
+            batch.name,
+            batch.state,
+            seconds(status.age(batch.opened_at)),
+            batch.remaining,
+            batch.dead,
+        )?;
+    }
     Ok(())
 }
 

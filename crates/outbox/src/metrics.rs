@@ -1,15 +1,19 @@
 //! Metrics: what a monitor should see, through the `metrics` facade. Where no recorder is
 //! installed they cost next to nothing.
 //!
-//! Counted where it happens: `outbox_ticks_total` and `outbox_published_total` by the relay;
+//! Counted where it happens: `outbox_ticks_total`, `outbox_published_total` and
+//! `outbox_tick_events` by the relay;
 //! `outbox_handled_total`, `outbox_parked_total` and `outbox_batch_seconds` by workers. Everything
 //! else is asked of the database four times a minute by [`sample`].
 //!
-//! - of the log: `outbox_ticks_total`, `outbox_published_total` (events in ticks), `outbox_relays`
-//!   (live ones), `outbox_tick_age_seconds`, `outbox_unpublished_events` (committed, in no tick),
+//! - of the log: `outbox_ticks_total`, `outbox_published_total` (events in ticks),
+//!   `outbox_tick_events` (a histogram: events per tick), `outbox_relays` (live ones), `outbox_tick_age_seconds`, `outbox_unpublished_events` (committed, in no tick),
 //!   `outbox_oldest_unpublished_seconds`, `outbox_planned_events`, `outbox_due_events` (planned,
 //!   due, not fired), `outbox_oldest_writer_seconds` and `outbox_oldest_writer_pid` (the writing
 //!   transaction that has been open for longest);
+//! - of batches that are not done, all together: `outbox_batches`, and
+//!   `outbox_batch_remaining_events` (what they still wait for). A label with a batch's name would
+//!   leave one more series behind for each; `outbox-relay status` tells them apart;
 //! - of a consumer (label `consumer`): `outbox_handled_total` (events), `outbox_batch_seconds` (a
 //!   histogram), `outbox_parked_total` (events that came into trouble; label `why`),
 //!   `outbox_unread_events`, `outbox_late_seconds` (age of the oldest unread one),
@@ -32,6 +36,7 @@ const EVERY: Duration = Duration::from_secs(15);
 pub(crate) fn cut(events: i64) {
     counter!("outbox_ticks_total").increment(1);
     counter!("outbox_published_total").increment(events.unsigned_abs());
+    histogram!("outbox_tick_events").record(number(events));
 }
 
 pub(crate) fn handled(consumer: &'static str, events: usize, began: Instant) {
@@ -75,6 +80,10 @@ fn show(status: &Status) {
     let open = writer.map(|writer| status.age(writer.since));
     gauge!("outbox_oldest_writer_seconds").set(open.unwrap_or_default());
     gauge!("outbox_oldest_writer_pid").set(writer.map_or(0, |writer| writer.pid));
+    let batches = &status.batches;
+    gauge!("outbox_batches").set(number(i64::try_from(batches.len()).unwrap_or(i64::MAX)));
+    let remaining = batches.iter().map(|batch| batch.remaining).sum();
+    gauge!("outbox_batch_remaining_events").set(number(remaining));
     for consumer in &status.consumers {
         show_consumer(status, consumer);
     }

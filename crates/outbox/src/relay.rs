@@ -78,6 +78,13 @@ impl Relay {
         }
     }
 
+    /// Listens for wake-ups on another address of this host, one that the programs on other hosts
+    /// can reach: it is written down for them.
+    #[must_use]
+    pub fn heard_at(self, host: IpAddr) -> Self {
+        Self { host, ..self }
+    }
+
     /// One step: cuts a tick if anything new was committed.
     ///
     /// # Errors

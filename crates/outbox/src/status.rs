@@ -11,6 +11,10 @@ use sqlx::PgPool;
 use crate::backlog;
 use crate::operation::Paused;
 
+mod batches;
+
+pub use self::batches::BatchStatus;
+
 /// How many ids of the log are looked through for what a consumer has not read; beyond, its lag is
 /// an estimate.
 const WINDOW: i64 = 20_000;
@@ -42,6 +46,8 @@ pub struct Status {
     pub oldest_writer: Option<Writer>,
     /// The consumers by name.
     pub consumers: Vec<ConsumerStatus>,
+    /// Batches that are not done, the oldest ones.
+    pub batches: Vec<BatchStatus>,
 }
 
 /// A transaction of this database that has written something.
@@ -133,6 +139,7 @@ pub async fn status(pool: &PgPool) -> Result<Status, sqlx::Error> {
         next_due: row.next_due,
         oldest_writer: oldest_writer(pool).await?,
         consumers: consumers(pool).await?,
+        batches: batches::unfinished(pool).await?,
     })
 }
 

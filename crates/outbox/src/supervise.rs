@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
@@ -87,6 +87,8 @@ impl Watch {
 
 const BETWEEN_LOOKS: Duration = Duration::from_secs(10);
 const AFTER_PANIC: Duration = Duration::from_secs(1);
+/// A step that takes longer is reported, again and again.
+pub(crate) const SILENCE: Duration = Duration::from_secs(60);
 
 /// Runs a loop, and runs it again should it panic: nothing stops silently.
 pub(crate) async fn supervised<F>(
@@ -107,6 +109,22 @@ pub(crate) async fn supervised<F>(
             return;
         }
         pause(&shutdown, AFTER_PANIC).await;
+    }
+}
+
+/// Reports a step that takes long, with how long: what hangs must not do it silently.
+pub(crate) async fn watched<T>(
+    step: impl Future<Output = T>,
+    silence: Duration,
+    report: impl Fn(Duration),
+) -> T {
+    let mut step = std::pin::pin!(step);
+    let began = Instant::now();
+    loop {
+        match tokio::time::timeout(silence, &mut step).await {
+            Ok(done) => return done,
+            Err(_) => report(began.elapsed()),
+        }
     }
 }
 
@@ -158,5 +176,25 @@ mod tests {
         .await;
 
         assert_eq!(starts.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn a_step_that_makes_no_progress_is_reported_until_it_does() {
+        let silence = Duration::from_millis(1);
+        let (report, mut reports) = tokio::sync::mpsc::unbounded_channel();
+        let stuck = async {
+            let first = reports.recv().await.unwrap();
+            (first, reports.recv().await.unwrap())
+        };
+
+        let (first, second) = watched(stuck, silence, |time| report.send(time).unwrap()).await;
+
+        assert!(first >= silence && second > first, "{first:?} {second:?}");
+    }
+
+    #[tokio::test]
+    async fn a_step_that_ends_is_not_reported() {
+        let report = |time| panic!("reported after {time:?}");
+        assert_eq!(watched(async { 7 }, SILENCE, report).await, 7);
     }
 }

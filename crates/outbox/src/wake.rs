@@ -3,7 +3,7 @@
 //! NOTIFY would serve, but inside a business transaction its lock is cluster-wide and held through
 //! the durable wait: commits per second fall to a third.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,8 @@ pub struct Waker(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     pool: PgPool,
-    socket: Option<UdpSocket>,
+    /// One for each family of addresses: a socket of one reaches none of the other.
+    sockets: [Option<UdpSocket>; 2],
     relays: Mutex<Known>,
     workers: Mutex<Known>,
 }
@@ -41,16 +42,13 @@ enum Who {
 
 impl Waker {
     pub(crate) fn new(pool: PgPool) -> Self {
-        // Without a socket nothing is lost but speed: everyone polls.
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok();
-        if let Some(socket) = &socket
-            && let Err(error) = socket.set_nonblocking(true)
-        {
-            tracing::warn!(%error, "Wake-ups may block: the socket stays blocking");
-        }
+        let sockets = [
+            open((Ipv4Addr::UNSPECIFIED, 0).into()),
+            open((Ipv6Addr::UNSPECIFIED, 0).into()),
+        ];
         Self(Arc::new(Inner {
             pool,
-            socket,
+            sockets,
             relays: Mutex::default(),
             workers: Mutex::default(),
         }))
@@ -116,13 +114,25 @@ impl Waker {
     }
 
     fn send(&self, addresses: &[SocketAddr]) {
-        let Some(socket) = &self.0.socket else { return };
+        let [four, six] = &self.0.sockets;
         for address in addresses {
+            let Some(socket) = (if address.is_ipv4() { four } else { six }) else {
+                continue;
+            };
             if let Err(error) = socket.send_to(&[], address) {
                 tracing::trace!(%error, %address, "A wake-up was not sent; its receiver polls");
             }
         }
     }
+}
+
+/// Without a socket nothing is lost but speed: everyone polls.
+fn open(address: SocketAddr) -> Option<UdpSocket> {
+    let socket = UdpSocket::bind(address).ok()?;
+    if let Err(error) = socket.set_nonblocking(true) {
+        tracing::warn!(%error, "Wake-ups may block: the socket stays blocking");
+    }
+    Some(socket)
 }
 
 /// Listens for wake-ups on behalf of all loops of a process.

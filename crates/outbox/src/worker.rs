@@ -49,8 +49,8 @@ const SLOW_CALLS: Duration = Duration::from_secs(5);
 /// 250 milliseconds, holds claims for 10 seconds beyond a call's timeout, and reads from Postgres.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
-    /// The address on which wake-ups are heard: loopback unless relay and workers run on several
-    /// hosts.
+    /// The address on which wake-ups are heard: loopback, unless relay and workers run on several
+    /// hosts; then one of this host that the others can reach.
     pub host: IpAddr,
     /// How long an idle loop waits for a wake-up before it looks by itself.
     pub poll: Duration,

@@ -20,6 +20,8 @@ use crate::mutant::{self, Mutant};
 pub enum Start {
     /// This tick and what comes after it.
     Tick(i64),
+    /// The event at this point and what comes after it: of its tick, only from there on.
+    Point(LogPoint),
     /// What was appended at this instant or later by the database's clock; a few earlier events may
     /// be among it, since a tick is read whole.
     Since(DateTime<Utc>),
@@ -28,7 +30,7 @@ pub enum Start {
 /// Makes a consumer read the log again from a place, in all processes, within a second. Deliveries
 /// in trouble and dead letters stay what they are.
 ///
-/// Answers the tick after which it reads on.
+/// Answers the point after which it reads on.
 ///
 /// # Errors
 /// [`OperationError`] says why not.
@@ -37,7 +39,7 @@ pub async fn replay(
     name: &str,
     start: Start,
     by: &By,
-) -> Result<i64, OperationError> {
+) -> Result<LogPoint, OperationError> {
     let consumer = known(pool, name).await?;
     let mut tx = append::begin(pool, "begin isolation level read committed").await?;
     let row = sqlx::query!(
@@ -54,7 +56,7 @@ pub async fn replay(
         let name = name.to_owned();
         return Err(OperationError::NotReplayable { name });
     }
-    let after = tick_before(&mut tx, start).await?;
+    let after = point_before(&mut tx, Some(start)).await?;
     if !mutant::is(Mutant::GenerationLeftOpen) {
         close(&mut tx, consumer, row.generation).await?;
     }
@@ -77,6 +79,9 @@ pub(crate) async fn point_before(
         Some(start) => Some(tick_before(conn, start).await?),
         None => None,
     };
+    if let Some(Start::Point(LogPoint { tick, id })) = start {
+        return Ok(LogPoint { tick, id: id - 1 });
+    }
     let row = sqlx::query!(
         "
         -- operation: the point after a tick
@@ -95,7 +100,7 @@ pub(crate) async fn point_before(
 
 async fn tick_before(tx: &mut PgConnection, start: Start) -> Result<i64, OperationError> {
     let (tick, instant) = match start {
-        Start::Tick(tick) => (Some(tick), None),
+        Start::Tick(tick) | Start::Point(LogPoint { tick, .. }) => (Some(tick), None),
         Start::Since(instant) => (None, Some(instant)),
     };
     let row = sqlx::query!(
@@ -111,16 +116,21 @@ async fn tick_before(tx: &mut PgConnection, start: Start) -> Result<i64, Operati
     .fetch_one(tx)
     .await?;
     let (first, last) = (row.first + 1, row.last);
+    // The next tick may be waited for; it holds no event yet that could be named.
+    let end = match start {
+        Start::Point(_) => last,
+        Start::Tick(_) | Start::Since(_) => last + 1,
+    };
     match tick {
-        Some(asked) if !(first..=last + 1).contains(&asked) => {
+        Some(asked) if !(first..=end).contains(&asked) => {
             Err(OperationError::OutsideTheLog { first, last, asked })
         }
         _ => Ok(row.before),
     }
 }
 
-/// Starts the next generation after a tick.
-async fn open(tx: &mut PgConnection, consumer: i16, after: i64) -> Result<(), sqlx::Error> {
+/// Starts the next generation after a point.
+async fn open(tx: &mut PgConnection, consumer: i16, after: LogPoint) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "
         -- operation: open a generation
@@ -131,15 +141,14 @@ async fn open(tx: &mut PgConnection, consumer: i16, after: i64) -> Result<(), sq
             returning consumer, generation, shards
         )
         insert into outbox.position (consumer, generation, lane, shard, n, tick, id, passed)
-        select consumer, generation, lane, shard, 0, $2, max_id, 0
+        select consumer, generation, lane, shard, 0, $2, $3, 0
         from opened
-        cross join outbox.tick
         cross join (values (0), (1)) as lanes (lane)
         cross join generate_series(0, shards - 1) as shard
-        where tick.n = $2
         ",
         consumer,
-        after,
+        after.tick,
+        after.id,
     )
     .execute(tx)
     .await?;
@@ -149,13 +158,15 @@ async fn open(tx: &mut PgConnection, consumer: i16, after: i64) -> Result<(), sq
 async fn note(
     tx: &mut PgConnection,
     consumer: i16,
-    after: i64,
+    after: LogPoint,
     start: Start,
     by: &By,
 ) -> Result<(), sqlx::Error> {
+    let place = after.tick;
     let told = match start {
-        Start::Tick(tick) => json!({"tick": tick, "after": after}),
-        Start::Since(instant) => json!({"since": instant, "after": after}),
+        Start::Tick(tick) => json!({"tick": tick, "after": place}),
+        Start::Point(LogPoint { tick, id }) => json!({"tick": tick, "id": id, "after": place}),
+        Start::Since(instant) => json!({"since": instant, "after": place}),
     };
     sqlx::query!(
         "

@@ -15,7 +15,7 @@ use crate::consumer::Registered;
 use crate::event::{Lane, LogPoint};
 use crate::member;
 use crate::position::{self, Cursor, Fence, Move, Shard};
-use crate::supervise::pause;
+use crate::supervise::{SILENCE, pause, watched};
 use crate::transport::postgres::Page;
 use crate::wake::Listener;
 
@@ -31,8 +31,6 @@ const CLOSED: Duration = Duration::from_secs(1);
 /// How many shards of a consumer are worked on at once.
 const SHARDS_AT_ONCE: usize = 4;
 const AFTER_ERROR: Duration = Duration::from_secs(1);
-/// A step that takes longer is reported.
-const SILENCE: Duration = Duration::from_secs(60);
 const PRUNE: Duration = Duration::from_secs(600);
 
 pub(crate) struct LaneLoop<R> {
@@ -72,8 +70,15 @@ pub(crate) async fn run<R: Runner>(
 ) {
     let name = runner.subscription().spec.name;
     let mut this = LaneLoop::new(runner, lane);
+    let report = |silent: Duration| {
+        let seconds = silent.as_secs();
+        tracing::warn!(
+            consumer = name,
+            "{name} has made no progress for {seconds} s"
+        );
+    };
     while !shutdown.is_cancelled() {
-        match watched(name, this.step()).await {
+        match watched(this.step(), SILENCE, report).await {
             Ok(Step::More) => {}
             Ok(Step::Idle) => this.idle(&shutdown, &mut listener).await,
             Ok(Step::Wait(time)) => pause(&shutdown, time).await,
@@ -86,22 +91,6 @@ pub(crate) async fn run<R: Runner>(
     }
     if let Err(error) = this.write_positions(Duration::ZERO).await {
         tracing::debug!(%error, "Positions were not written at the stop; they are read again");
-    }
-}
-
-/// Says so when a step takes long: a consumer that hangs must not do it silently.
-async fn watched<T>(consumer: &str, step: impl Future<Output = T>) -> T {
-    let mut step = std::pin::pin!(step);
-    let began = Instant::now();
-    loop {
-        match tokio::time::timeout(SILENCE, &mut step).await {
-            Ok(done) => return done,
-            Err(_) => tracing::warn!(
-                consumer,
-                "{consumer} has made no progress for {} s",
-                began.elapsed().as_secs()
-            ),
-        }
     }
 }
 

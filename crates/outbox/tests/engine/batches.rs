@@ -5,6 +5,7 @@ mod killed;
 mod trouble;
 
 use outbox::batch::{State, progress};
+use outbox::status::status;
 use outbox::{Batch, ConsumerSpec, Event, Failure, NewBatch, NewEvent, Obsolete, Origin};
 use outbox::{Transactional, UnitOfWork};
 use uuid::Uuid;
@@ -285,5 +286,35 @@ async fn progress_tells_how_far_each_consumer_has_come() {
     assert_eq!((share(&before), share(&after)), (0, 1_000));
     assert_eq!((before.state, after.wave), (State::Sealed, 1));
     assert!(progress(&scene.pool, keys(1)[0]).await.unwrap().is_none());
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_batch_still_waits_for_is_told_until_it_is_done() {
+    let scene = Scene::new().await;
+    let told = async || status(&scene.pool).await.unwrap().batches;
+    outbox::register(&scene.pool, &impatient("notebook", 1))
+        .await
+        .unwrap();
+    let batch = open(&scene).await;
+    fill(&scene, batch, &keys(30)).await;
+    scene.orders(&keys(5), Origin::of("customer")).await;
+    scene.publish().await;
+    assert_eq!(
+        (told().await[0].remaining, told().await[0].state.as_str()),
+        (30, "open")
+    );
+
+    let _relay = Host::relay(&scene, "relay").await;
+    let worker = Host::worker(&scene, "worker", |worker| {
+        worker.transactional(impatient("notebook", 1), Notebook::of("notebook"));
+    })
+    .await;
+    scene.until_handled("notebook", 35).await;
+    assert_eq!(told().await[0].remaining, 0);
+    seal(&scene, batch).await;
+    until_state(&scene, batch, State::Succeeded).await;
+
+    assert_eq!(told().await, []);
     worker.stop().await;
 }

@@ -13,6 +13,7 @@ use crate::log;
 use crate::scene::{Scene, impatient, keys, until};
 use crate::shop::Notebook;
 
+mod ahead;
 mod batches;
 mod broken;
 mod durable;
@@ -21,6 +22,7 @@ mod naive;
 mod secured;
 mod server;
 mod switch;
+mod wire;
 
 use server::Nats;
 
@@ -114,26 +116,6 @@ async fn the_stream_is_the_log_and_consumers_read_it_once() {
     assert_stream_is_log(&scene, &nats).await;
     assert_handled_once(&scene, "notes").await;
     worker.stop().await;
-}
-
-#[tokio::test]
-async fn a_message_is_a_cloud_event_in_binary_mode() {
-    let (scene, nats) = (Scene::new().await, Nats::start().await);
-    let mut publisher = publisher(&scene, &nats).await;
-    let key = Uuid::from_u128(7);
-    let event = scene.order(key).await;
-
-    publish(&scene, &mut publisher).await;
-
-    let message = nats.message(PREFIX, 1).await;
-    let header = |name: &str| message.headers.get(name).unwrap().as_str().to_owned();
-    assert_eq!(header("ce-specversion"), "1.0");
-    assert_eq!(header("ce-id"), event.to_string());
-    assert_eq!(header("ce-type"), "order.placed");
-    assert_eq!(header("ce-subject"), key.to_string());
-    assert_eq!(header("ce-source"), "/shop");
-    assert_eq!(header("content-type"), "application/json");
-    assert_eq!(&message.payload[..], br#"{"item":"book"}"#);
 }
 
 #[tokio::test]

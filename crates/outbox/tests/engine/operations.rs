@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use outbox::operation::{self, OperationError, Paused, Start};
-use outbox::{ConsumerSpec, Origin, WorkerConfig};
+use outbox::{ConsumerSpec, Lane, LogPoint, Origin, WorkerConfig};
 use uuid::Uuid;
 
 use crate::host::Host;
+use crate::log;
 use crate::scene::{Scene, by, impatient, keys, noted, operations, until};
 use crate::shop::{Gate, Notebook};
 
@@ -124,7 +125,7 @@ async fn a_replay_hands_over_what_comes_after_its_start_once_more() {
     scene.until_handled("notebook", 30).await;
 
     let after = operation::replay(&scene.pool, "notebook", Start::Tick(4), &by()).await;
-    assert_eq!(after.unwrap(), 3);
+    assert_eq!(after.unwrap().tick, 3);
     for _ in 0..3 {
         events.extend(scene.orders(&keys(5), Origin::of("customer")).await);
         scene.publish().await;
@@ -157,6 +158,38 @@ async fn passed_now(scene: &Scene) -> i64 {
 }
 
 #[tokio::test]
+async fn a_replay_starts_at_an_event_in_the_middle_of_a_tick() {
+    let scene = Scene::new().await;
+    let _worker = notebook(&scene, "worker").await;
+    for _ in 0..2 {
+        scene.orders(&keys(6), Origin::of("customer")).await;
+        scene.publish().await;
+    }
+    scene.until_handled("notebook", 12).await;
+    let log = log::read(&scene.pool, Lane::Interactive, 100).await;
+    let start = Start::Point(log[4].point);
+
+    let after = operation::replay(&scene.pool, "notebook", start, &by()).await;
+
+    assert!(log[3].point <= after.unwrap());
+    scene.order(keys(1)[0]).await;
+    scene.publish().await;
+    scene.until_handled("notebook", 12 + 8 + 1).await;
+    let mut again = scene.handled_by("notebook").await.split_off(12);
+    again.sort_unstable();
+    let log = log::read(&scene.pool, Lane::Interactive, 100).await;
+    let mut expected: Vec<Uuid> = log[4..].iter().map(|event| event.event_id).collect();
+    expected.sort_unstable();
+    assert_eq!(again, expected);
+    let beyond = Start::Point(LogPoint { tick: 4, id: 1 });
+    let error = operation::replay(&scene.pool, "notebook", beyond, &by()).await;
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        "the log holds the ticks 1 to 3, not 4"
+    );
+}
+
+#[tokio::test]
 async fn a_replay_starts_at_an_instant_too_and_not_outside_of_the_log() {
     let scene = Scene::new().await;
     let _worker = notebook(&scene, "worker").await;
@@ -172,7 +205,7 @@ async fn a_replay_starts_at_an_instant_too_and_not_outside_of_the_log() {
         .unwrap();
 
     let after = operation::replay(&scene.pool, "notebook", Start::Since(second), &by()).await;
-    assert_eq!(after.unwrap(), 1);
+    assert_eq!(after.unwrap().tick, 1);
     scene.until_handled("notebook", 5).await;
     let error = operation::replay(&scene.pool, "notebook", Start::Tick(9), &by()).await;
     assert_eq!(
@@ -255,7 +288,7 @@ async fn a_replay_waits_for_the_batch_in_hand() {
         .await;
     gate.open();
 
-    assert_eq!(replaying.await.unwrap().unwrap(), 0);
+    assert_eq!(replaying.await.unwrap().unwrap().tick, 0);
     scene.until_handled("notebook", 2).await;
     let generations = "select sum(passed)::bigint from outbox.position
         where n = 9223372036854775807";

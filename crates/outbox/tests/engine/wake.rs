@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use outbox::WorkerConfig;
+use tokio_util::sync::CancellationToken;
 
 use crate::host::Host;
 use crate::scene::{Scene, impatient, keys};
@@ -56,6 +57,42 @@ async fn a_worker_that_hardly_polls_hears_of_each_tick_at_once() {
         "the slowest took {:?}",
         times[17]
     );
+}
+
+/// Hosts of a network, as far as one machine can have them: loopback has more than one address.
+const HOSTS: [&str; 2] = ["127.0.0.2", "127.0.0.3"];
+
+#[tokio::test]
+async fn relay_and_worker_on_hosts_of_their_own_hear_each_other() {
+    let scene = Scene::new().await;
+    let [relay_host, worker_host] = HOSTS.map(|host| host.parse().unwrap());
+    let shutdown = CancellationToken::new();
+    let relay = scene.relay().heard_at(relay_host).run(shutdown.clone());
+    let relay = tokio::spawn(relay);
+    let config = WorkerConfig {
+        host: worker_host,
+        ..polling(Duration::from_secs(60))
+    };
+    let worker = Host::worker_with(&scene, "worker", config, |worker| {
+        worker.transactional(impatient("notebook", 1), Notebook::of("notebook"));
+    })
+    .await;
+    let told = "select count(distinct address) from outbox.member
+        where address like '127.0.0.2:%' or address like '127.0.0.3:%'";
+    scene.until_count(told, 2).await;
+    // Addresses are read once a second.
+    time_of_one(&scene, 1).await;
+    outbox::clock::pause(Duration::from_millis(1_100)).await;
+    time_of_one(&scene, 2).await;
+
+    for nth in 3..=6 {
+        let time = time_of_one(&scene, nth).await;
+        assert!(time < Duration::from_secs(10), "{time:?}");
+    }
+
+    worker.stop().await;
+    shutdown.cancel();
+    relay.await.unwrap().unwrap();
 }
 
 #[tokio::test]
