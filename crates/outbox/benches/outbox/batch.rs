@@ -58,7 +58,7 @@ impl Transactional for Follower {
 }
 
 pub(crate) async fn measure(server: &Server, args: &Args) -> Result<Value> {
-    let (mut rates, mut rows) = (Vec::new(), 0);
+    let (mut rates, mut rows) = (Vec::new(), 0_i64);
     for turn in 1..=args.repeats {
         eprintln!("batch: turn {turn} of {}", args.repeats);
         let log = Log::fresh(server, &format!("batch_{turn}")).await?;
