@@ -4,28 +4,37 @@ use std::time::Duration;
 
 use anyhow::Result;
 use outbox::Origin;
-use rust_decimal::Decimal;
 use serde_json::{Map, Value, json};
 
 use testkit::Server;
 
 use crate::Args;
-use crate::figures::{median_of, number, ratio, spread};
+use crate::figures::{Turn, median_of, number, rate, ratios, spread, told};
 use crate::log::{Log, event};
-use crate::reference::{self, BULK, count_for};
+use crate::reference::{self, BULK, Counted, count_for};
 use crate::server;
 
-/// What is compared, turn by turn.
-#[derive(Default)]
-struct Turns {
-    reference: Vec<Decimal>,
-    reference_business: Vec<Decimal>,
-    reference_bulk: Vec<Decimal>,
-    alone: Vec<Decimal>,
-    business: Vec<Decimal>,
-    bulk: Vec<Decimal>,
+/// What is compared, each beside its reference.
+const COMPARED: [What; 6] = [
+    What::Reference,
+    What::Alone,
+    What::ReferenceBusiness,
+    What::Business,
+    What::ReferenceBulk,
+    What::Bulk,
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    Reference,
+    Alone,
+    ReferenceBusiness,
+    Business,
+    ReferenceBulk,
+    Bulk,
 }
 
+/// Every other turn goes backwards: neither always has the other's wake to work in.
 pub(crate) async fn measure(server: &Server, args: &Args) -> Result<Map<String, Value>> {
     let log = Log::fresh(server, "append").await?;
     reference::prepare(&log).await?;
@@ -33,24 +42,43 @@ pub(crate) async fn measure(server: &Server, args: &Args) -> Result<Map<String, 
     let mut turns = Turns::default();
     for turn in 1..=args.repeats {
         eprintln!("append: turn {turn} of {}", args.repeats);
-        server::mark(server).await?;
-        let pool = &log.pool;
-        turns.reference.push(reference::commits(pool, time).await?);
-        turns.alone.push(alone(&log, time).await?);
-        turns
-            .reference_business
-            .push(reference::business(pool, time).await?);
-        turns.business.push(business(&log, time).await?);
-        turns
-            .reference_bulk
-            .push(reference::bulk(&log, time).await?);
-        turns.bulk.push(bulk(&log, time).await?);
+        server::checkpoint(server).await?;
+        for what in COMPARED {
+            what.count(&log, time / 8).await?;
+        }
+        let mut order = COMPARED;
+        if turn % 2 == 0 {
+            order.reverse();
+        }
+        for what in order {
+            let mark = server::mark(server).await?;
+            let counted = what.count(&log, time).await?;
+            let spent = server::since(server, &mark).await?;
+            turns.0[what as usize].push(Turn {
+                events: counted.count,
+                per_s: counted.per_s,
+                spent,
+            });
+        }
     }
     log.close().await;
     Ok(turns.report())
 }
 
-async fn alone(log: &Log, time: Duration) -> Result<Decimal> {
+impl What {
+    async fn count(self, log: &Log, time: Duration) -> Result<Counted> {
+        match self {
+            Self::Reference => reference::commits(&log.pool, time).await,
+            Self::Alone => alone(log, time).await,
+            Self::ReferenceBusiness => reference::business(&log.pool, time).await,
+            Self::Business => business(log, time).await,
+            Self::ReferenceBulk => reference::bulk(log, time).await,
+            Self::Bulk => bulk(log, time).await,
+        }
+    }
+}
+
+pub(crate) async fn alone(log: &Log, time: Duration) -> Result<Counted> {
     count_for(time, async || {
         let mut tx = log.outbox.begin(Origin::of("bench")).await?;
         let locked = tx.locked(outbox::ids::new());
@@ -61,7 +89,7 @@ async fn alone(log: &Log, time: Duration) -> Result<Decimal> {
     .await
 }
 
-async fn business(log: &Log, time: Duration) -> Result<Decimal> {
+async fn business(log: &Log, time: Duration) -> Result<Counted> {
     count_for(time, async || {
         let mut tx = log.outbox.begin(Origin::of("bench")).await?;
         reference::order(&mut tx).await?;
@@ -73,8 +101,8 @@ async fn business(log: &Log, time: Duration) -> Result<Decimal> {
     .await
 }
 
-async fn bulk(log: &Log, time: Duration) -> Result<Decimal> {
-    let commits = count_for(time, async || {
+pub(crate) async fn bulk(log: &Log, time: Duration) -> Result<Counted> {
+    let counted = count_for(time, async || {
         let mut tx = log.outbox.begin(Origin::of("bench").bulk()).await?;
         for _ in 0..BULK {
             let locked = tx.locked(outbox::ids::new());
@@ -84,36 +112,46 @@ async fn bulk(log: &Log, time: Duration) -> Result<Decimal> {
         Ok(())
     })
     .await?;
-    Ok(commits * Decimal::from(BULK))
+    Ok(counted.of(BULK))
 }
+
+/// By what was measured.
+#[derive(Debug, Default)]
+struct Turns([Vec<Turn>; COMPARED.len()]);
 
 impl Turns {
     fn report(self) -> Map<String, Value> {
-        let of = |figures: &[Decimal]| number(median_of(figures));
-        let ratios = |ours: &[Decimal], theirs: &[Decimal]| {
-            let pairs = ours.iter().zip(theirs);
-            pairs.map(|(our, their)| ratio(*our, *their)).collect()
-        };
-        let alone: Vec<_> = ratios(&self.alone, &self.reference);
-        let business: Vec<_> = ratios(&self.business, &self.reference_business);
+        let of = |what: What| &self.0[what as usize][..];
+        let alone = ratios(of(What::Alone), of(What::Reference));
+        let business = ratios(of(What::Business), of(What::ReferenceBusiness));
+        let bulk = ratios(of(What::Bulk), of(What::ReferenceBulk));
         let mut report = Map::new();
         report.insert(
             "reference".to_owned(),
             json!({
-                "commits_per_s": of(&self.reference),
-                "business_commits_per_s": of(&self.reference_business),
-                "bulk_rows_per_s": of(&self.reference_bulk),
+                "commits_per_s": rate(of(What::Reference)),
+                "business_commits_per_s": rate(of(What::ReferenceBusiness)),
+                "bulk_rows_per_s": rate(of(What::ReferenceBulk)),
+                "alone": told(of(What::Reference)),
+                "business": told(of(What::ReferenceBusiness)),
+                "bulk": told(of(What::ReferenceBulk)),
             }),
         );
         report.insert(
             "append".to_owned(),
             json!({
-                "commits_per_s": of(&self.alone),
-                "ratio": of(&alone),
+                "commits_per_s": rate(of(What::Alone)),
+                "ratio": number(median_of(&alone)),
                 "ratio_turns": spread(alone),
-                "business_commits_per_s": of(&self.business),
-                "business_ratio": of(&business),
-                "bulk_per_s": of(&self.bulk),
+                "business_commits_per_s": rate(of(What::Business)),
+                "business_ratio": number(median_of(&business)),
+                "business_ratio_turns": spread(business),
+                "bulk_per_s": rate(of(What::Bulk)),
+                "bulk_ratio": number(median_of(&bulk)),
+                "bulk_ratio_turns": spread(bulk),
+                "alone": told(of(What::Alone)),
+                "business": told(of(What::Business)),
+                "bulk": told(of(What::Bulk)),
             }),
         );
         report

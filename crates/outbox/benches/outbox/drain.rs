@@ -7,23 +7,22 @@ use outbox::{
     Act, ConsumerSpec, Dedupe, Event, External, Failure, Load, Obsolete, Transactional, UnitOfWork,
     Worker, WorkerConfig,
 };
-use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use testkit::Server;
 
 use crate::Args;
-use crate::figures::{median_of, number, per_s, spread};
+use crate::figures::{Turn, per_s, rate, told};
 use crate::log::{Log, TOPIC, connect};
-use crate::server::{self, processor_ms_of};
+use crate::server;
 
 /// Consumers of a worker, by how many there are.
 pub(crate) const CONSUMERS: [&str; 8] = [
     "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth",
 ];
 /// How often it is asked whether all is handled.
-const LOOK: Duration = Duration::from_millis(20);
+pub(crate) const LOOK: Duration = Duration::from_millis(20);
 
 /// A handler that does nothing.
 pub(crate) struct Nothing;
@@ -57,86 +56,78 @@ impl External for Nothing {
 #[derive(Debug, Clone, Copy)]
 enum Who {
     Transactional(usize),
-    External,
+    External(usize),
 }
 
-struct Drained {
-    per_s: Decimal,
-    wal_bytes: u64,
-    server_ms: u64,
-    client_ms: u64,
-}
+/// What is compared.
+const COMPARED: [Who; 4] = [
+    Who::Transactional(1),
+    Who::External(1),
+    Who::Transactional(8),
+    Who::External(8),
+];
 
+/// Whoever comes first in one turn comes last in the next: what they read is warm by then.
 pub(crate) async fn measure(server: &Server, args: &Args) -> Result<Value> {
-    let (mut one, mut eight, mut external) = (Vec::new(), Vec::new(), Vec::new());
+    let mut turns: [Vec<Turn>; COMPARED.len()] = Default::default();
+    #[cfg(feature = "nats")]
+    let mut over_nats = crate::nats::Turns::default();
     for turn in 1..=args.repeats {
         eprintln!("drain: turn {turn} of {}", args.repeats);
         let log = Log::fresh(server, &format!("drain_{turn}")).await?;
         log.load(args.events).await?;
-        one.push(drain(server, &log, args.events, Who::Transactional(1)).await?);
-        external.push(drain(server, &log, args.events, Who::External).await?);
-        eight.push(drain(server, &log, args.events, Who::Transactional(8)).await?);
+        warm_up(server, &log, args.events).await?;
+        let mut order: Vec<_> = COMPARED.into_iter().zip(&mut turns).collect();
+        if turn % 2 == 0 {
+            order.reverse();
+        }
+        for (who, turns) in order {
+            turns.push(drain(server, &log, args.events, who).await?);
+        }
         log.close().await;
+        #[cfg(feature = "nats")]
+        over_nats.measure(server, turn, args.events).await?;
     }
-    let report = json!({
+    let [one, external, eight, external_8] = &turns;
+    #[cfg_attr(not(feature = "nats"), expect(unused_mut))]
+    let mut report = json!({
         "events": args.events,
-        "transactional_per_s": rate(&one),
-        "transactional_8_per_s": rate(&eight),
-        "external_per_s": rate(&external),
-        "transactional": told(&one, args.events),
-        "transactional_8": told(&eight, args.events),
-        "external": told(&external, args.events),
+        "transactional_per_s": rate(one),
+        "transactional_8_per_s": rate(eight),
+        "external_per_s": rate(external),
+        "external_8_per_s": rate(external_8),
+        "transactional": told(one),
+        "transactional_8": told(eight),
+        "external": told(external),
+        "external_8": told(external_8),
     });
     #[cfg(feature = "nats")]
-    let report = over_nats(server, args, report).await?;
+    over_nats.tell(&mut report);
     Ok(report)
 }
 
-/// The same from a stream. A tenth of the events: publishing waits for the disk.
-#[cfg(feature = "nats")]
-async fn over_nats(server: &Server, args: &Args, mut report: Value) -> Result<Value> {
-    let (mut published, mut drained) = (Vec::new(), Vec::new());
-    for turn in 1..=args.repeats {
-        let [filled, read] = crate::nats::turn(server, turn, (args.events / 10).max(1_000)).await?;
-        published.push(filled);
-        drained.push(read);
-    }
-    report["nats_per_s"] = number(median_of(&drained));
-    report["nats"] = spread(drained);
-    report["nats_published"] = spread(published);
-    Ok(report)
-}
-
-fn rate(turns: &[Drained]) -> Value {
-    let rates: Vec<Decimal> = turns.iter().map(|turn| turn.per_s).collect();
-    number(median_of(&rates))
-}
-
-fn told(turns: &[Drained], events: u64) -> Value {
-    let last = &turns[turns.len() - 1];
-    json!({
-        "per_s": spread(turns.iter().map(|turn| turn.per_s).collect()),
-        "wal_bytes_per_event": number(Decimal::from(last.wal_bytes * 10 / events) / Decimal::TEN),
-        "server_cpu_ms": last.server_ms,
-        "client_cpu_ms": last.client_ms,
-    })
+/// After a checkpoint: who drains first would pay for the hints of rows that nobody has read, and
+/// for whole pages of what all of them write.
+async fn warm_up(server: &Server, log: &Log, events: u64) -> Result<()> {
+    server::checkpoint(server).await?;
+    drain(server, log, events, Who::Transactional(1)).await?;
+    Ok(())
 }
 
 /// Drains the whole log with consumers that begin at its beginning.
-async fn drain(server: &Server, log: &Log, events: u64, who: Who) -> Result<Drained> {
+async fn drain(server: &Server, log: &Log, events: u64, who: Who) -> Result<Turn> {
     drain_with(server, log, events, who, WorkerConfig::default()).await
 }
 
-/// By one transactional consumer that is configured like this; events per second.
+/// By one transactional consumer that is configured like this.
 #[cfg(feature = "nats")]
 pub(crate) async fn from(
     server: &Server,
     log: &Log,
     events: u64,
     config: WorkerConfig,
-) -> Result<Decimal> {
-    let drained = drain_with(server, log, events, Who::Transactional(1), config).await?;
-    Ok(drained.per_s)
+) -> Result<Turn> {
+    drain_with(server, log, events, Who::Transactional(1), config).await
 }
 
 async fn drain_with(
@@ -145,14 +136,16 @@ async fn drain_with(
     events: u64,
     who: Who,
     config: WorkerConfig,
-) -> Result<Drained> {
+) -> Result<Turn> {
     forget_consumers(log).await?;
     let pool = connect(&log.url).await?;
     let mut worker = Worker::new(outbox::Outbox::new(pool.clone()), config);
     let consumers = match who {
-        Who::External => {
-            worker.external(ConsumerSpec::new("outside", &[TOPIC]), Nothing);
-            1
+        Who::External(number) => {
+            for name in &CONSUMERS[..number] {
+                worker.external(ConsumerSpec::new(name, &[TOPIC]), Nothing);
+            }
+            number as u64
         }
         Who::Transactional(number) => {
             for name in &CONSUMERS[..number] {
@@ -162,7 +155,6 @@ async fn drain_with(
         }
     };
     let mark = server::mark(server).await?;
-    let client_ms = processor_ms_of(std::process::id());
     let (stop, began) = (CancellationToken::new(), Instant::now());
     let working = tokio::spawn(worker.run(stop.clone()));
     let all = i64::try_from(events * consumers)?;
@@ -171,18 +163,16 @@ async fn drain_with(
     }
     let took = began.elapsed();
     let spent = server::since(server, &mark).await?;
-    let client_ms = processor_ms_of(std::process::id()) - client_ms;
     stop.cancel();
     working.await??;
     pool.close().await;
-    let drained = Drained {
+    let turn = Turn {
+        events: events * consumers,
         per_s: per_s(events * consumers, took.as_micros()),
-        wal_bytes: spent.wal_bytes,
-        server_ms: spent.server_ms,
-        client_ms,
+        spent,
     };
-    eprintln!("drain: {who:?} {} events/s", drained.per_s);
-    Ok(drained)
+    eprintln!("drain: {who:?} {} events/s", turn.per_s);
+    Ok(turn)
 }
 
 /// Those of the turn before.

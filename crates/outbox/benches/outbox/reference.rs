@@ -23,7 +23,7 @@ pub(crate) async fn prepare(log: &Log) -> Result<()> {
 }
 
 /// Commits of one event each.
-pub(crate) async fn commits(pool: &PgPool, time: Duration) -> Result<Decimal> {
+pub(crate) async fn commits(pool: &PgPool, time: Duration) -> Result<Counted> {
     count_for(time, async || {
         let mut tx = pool.begin().await?;
         insert(&mut tx).await?;
@@ -34,7 +34,7 @@ pub(crate) async fn commits(pool: &PgPool, time: Duration) -> Result<Decimal> {
 }
 
 /// Commits of an order and its event.
-pub(crate) async fn business(pool: &PgPool, time: Duration) -> Result<Decimal> {
+pub(crate) async fn business(pool: &PgPool, time: Duration) -> Result<Counted> {
     count_for(time, async || {
         let mut tx = pool.begin().await?;
         order(&mut tx).await?;
@@ -83,7 +83,7 @@ pub(crate) async fn announce_nothing(log: &Log, commits: u64) -> Result<()> {
 }
 
 /// Rows of a table with the same columns, copied a thousand at a time in one transaction each.
-pub(crate) async fn bulk(log: &Log, time: Duration) -> Result<Decimal> {
+pub(crate) async fn bulk(log: &Log, time: Duration) -> Result<Counted> {
     const EVENTS: Target = Target {
         table: "reference.event",
         columns: &[
@@ -97,7 +97,7 @@ pub(crate) async fn bulk(log: &Log, time: Duration) -> Result<Decimal> {
             "actor",
         ],
     };
-    let commits = count_for(time, async || {
+    let counted = count_for(time, async || {
         let mut rows = Rows::new(EVENTS);
         for _ in 0..BULK {
             let event = event();
@@ -117,17 +117,34 @@ pub(crate) async fn bulk(log: &Log, time: Duration) -> Result<Decimal> {
         Ok(())
     })
     .await?;
-    Ok(commits * Decimal::from(BULK))
+    Ok(counted.of(BULK))
 }
 
 /// How many rows or events are one transaction where many are.
 pub(crate) const BULK: u32 = 1_000;
 
-/// How often a step is done per second by as many as there are connections.
+/// How often a step was done.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Counted {
+    pub(crate) count: u64,
+    pub(crate) per_s: Decimal,
+}
+
+impl Counted {
+    /// Each step did so many.
+    pub(crate) fn of(self, number: u32) -> Self {
+        Self {
+            count: self.count * u64::from(number),
+            per_s: self.per_s * Decimal::from(number),
+        }
+    }
+}
+
+/// How often a step is done by as many as there are connections.
 pub(crate) async fn count_for(
     time: Duration,
     step: impl AsyncFn() -> Result<()>,
-) -> Result<Decimal> {
+) -> Result<Counted> {
     let (done, began) = (AtomicU64::new(0), Instant::now());
     let writer = async || -> Result<()> {
         while began.elapsed() < time {
@@ -137,5 +154,7 @@ pub(crate) async fn count_for(
         Ok(())
     };
     try_join_all((0..WRITERS).map(|_| writer())).await?;
-    Ok(per_s(done.into_inner(), began.elapsed().as_micros()))
+    let count = done.into_inner();
+    let per_s = per_s(count, began.elapsed().as_micros());
+    Ok(Counted { count, per_s })
 }

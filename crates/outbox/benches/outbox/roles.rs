@@ -1,13 +1,15 @@
 //! What the processes of a measurement do.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Args;
 use futures::future::try_join_all;
+use outbox::transport::Transport;
 use outbox::{
-    ConsumerSpec, Event, Failure, Obsolete, Origin, Outbox, Relay, Transactional, UnitOfWork,
+    ConsumerSpec, Event, Failure, Lane, Obsolete, Origin, Outbox, Relay, Transactional, UnitOfWork,
     Worker, WorkerConfig,
 };
 use serde::{Deserialize, Serialize};
@@ -16,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Role;
 use crate::drain::CONSUMERS;
-use crate::log::{TOPIC, WRITERS, connect, event};
+use crate::log::{TOPIC, WRITERS, connect, connect_as, event};
 
 /// Appends one event per transaction.
 #[derive(Debug, Clone, Args)]
@@ -40,31 +42,78 @@ pub(crate) struct Work {
     /// How many consumers handle each
     #[arg(long, default_value_t = 1)]
     pub(crate) consumers: usize,
+    /// Only interactive events are expected and watched; others are counted
+    #[arg(long)]
+    pub(crate) interactive: bool,
+    /// The NATS server from which they are read
+    #[arg(long)]
+    pub(crate) nats: Option<String>,
 }
 
 /// What a worker saw.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Seen {
     /// From the making of the first event to the handling of the last.
     pub(crate) took_us: u64,
     pub(crate) p50_us: u64,
     pub(crate) p99_us: u64,
     pub(crate) max_us: u64,
+    /// How many bulk events were handled where only interactive ones are watched.
+    pub(crate) others: u64,
+    /// From the start of the worker until it had seen everything.
+    pub(crate) lived_us: u64,
 }
 
 pub(crate) async fn play(role: Role) -> Result<()> {
     match role {
         Role::Append(append) => append.play().await,
-        Role::Relay { url } => {
-            let relay = Relay::new(Outbox::new(connect(&url).await?));
-            Ok(relay.run(CancellationToken::new()).await?)
-        }
+        Role::Relay { url, nats } => relay(&url, nats.as_deref()).await,
         Role::Work(work) => work.play().await,
     }
 }
 
+async fn relay(url: &str, nats: Option<&str>) -> Result<()> {
+    let outbox = Outbox::new(connect_as(url, "relay").await?);
+    if let Some(nats) = nats {
+        publish(&outbox, nats).await?;
+    }
+    Ok(Relay::new(outbox).run(CancellationToken::new()).await?)
+}
+
+/// The streams' names begin with this.
+#[cfg(feature = "nats")]
+const STREAMS: &str = "bench";
+
+/// Fills the stream of the lane that is measured, beside the relay.
+#[cfg(feature = "nats")]
+async fn publish(outbox: &Outbox, nats: &str) -> Result<()> {
+    let streams = crate::nats::streams(nats, STREAMS).await?;
+    for lane in outbox::Lane::ALL {
+        let publisher =
+            outbox::transport::jetstream::Publisher::new(outbox.clone(), streams.clone(), lane);
+        tokio::spawn(publisher.run(CancellationToken::new()));
+    }
+    Ok(())
+}
+
+#[cfg(feature = "nats")]
+async fn transport(nats: &str) -> Result<Transport> {
+    let streams = crate::nats::streams(nats, STREAMS).await?;
+    Ok(Transport::JetStream(Box::new(streams)))
+}
+
+#[cfg(not(feature = "nats"))]
+async fn publish(_: &Outbox, nats: &str) -> Result<()> {
+    anyhow::bail!("{nats}: built without the feature nats")
+}
+
+#[cfg(not(feature = "nats"))]
+async fn transport(nats: &str) -> Result<Transport> {
+    anyhow::bail!("{nats}: built without the feature nats")
+}
+
 impl Append {
-    async fn play(self) -> Result<()> {
+    pub(crate) async fn play(self) -> Result<()> {
         let outbox = Outbox::new(connect(&self.url).await?);
         let share = self.events.div_ceil(WRITERS.into());
         // Each writer keeps a pace of its own, out of step with the others.
@@ -100,6 +149,8 @@ async fn append(outbox: &Outbox) -> Result<()> {
 struct Watch {
     seen: Arc<Mutex<Vec<(i64, i64)>>>,
     expected: usize,
+    interactive: bool,
+    others: Arc<AtomicU64>,
     all: Arc<Notify>,
 }
 
@@ -113,6 +164,10 @@ impl Transactional for Watch {
         let now = outbox::clock::now().timestamp_micros();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         for event in events {
+            if self.interactive && event.lane == Lane::Bulk {
+                self.others.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
             let made: Made = event.payload.read().map_err(Failure::retry)?;
             seen.push((made.made_at, now));
         }
@@ -125,11 +180,18 @@ impl Transactional for Watch {
 
 impl Work {
     async fn play(self) -> Result<()> {
+        let began = Instant::now();
         let outbox = Outbox::new(connect(&self.url).await?);
-        let mut worker = Worker::new(outbox, WorkerConfig::default());
+        let mut config = WorkerConfig::default();
+        if let Some(nats) = &self.nats {
+            config.transport = transport(nats).await?;
+        }
+        let mut worker = Worker::new(outbox, config);
         let watch = Watch {
             seen: Arc::default(),
             expected: usize::try_from(self.events)? * self.consumers,
+            interactive: self.interactive,
+            others: Arc::default(),
             all: Arc::default(),
         };
         for name in &CONSUMERS[..self.consumers] {
@@ -138,10 +200,16 @@ impl Work {
         let stop = CancellationToken::new();
         let working = tokio::spawn(worker.run(stop.clone()));
         watch.all.notified().await;
+        let (others, lived) = (watch.others.load(Ordering::Relaxed), began.elapsed());
         stop.cancel();
         working.await??;
         let seen = watch.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        println!("{}", serde_json::to_string(&summary(&seen))?);
+        let seen = Seen {
+            others,
+            lived_us: u64::try_from(lived.as_micros())?,
+            ..summary(&seen)
+        };
+        println!("{}", serde_json::to_string(&seen)?);
         Ok(())
     }
 }
@@ -160,5 +228,6 @@ fn summary(seen: &[(i64, i64)]) -> Seen {
         p50_us: at(50),
         p99_us: at(99),
         max_us: at(100),
+        ..Seen::default()
     }
 }

@@ -12,41 +12,65 @@ const TICKS_PER_S: u64 = 100;
 pub(crate) struct Mark {
     wal: String,
     server_ms: u64,
+    client_ms: u64,
 }
 
 /// What was spent since.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Spent {
     pub(crate) wal_bytes: u64,
     /// Processor time of the server.
     pub(crate) server_ms: u64,
+    /// Processor time of this process and of its children that have ended.
+    pub(crate) client_ms: u64,
+    /// Whether a checkpoint began meanwhile: each page that was changed after it was written to the
+    /// write-ahead log as a whole.
+    pub(crate) checkpoint: bool,
 }
 
-/// A checkpoint, so that each part pays alike for the first change of a page, and where we are
-/// after it.
-pub(crate) async fn mark(server: &Server) -> Result<Mark> {
+/// A checkpoint now, so that none is due in what follows. Whoever counts bytes lets some work be
+/// done before the mark: what is in use is then written as whole pages once, and not counted.
+pub(crate) async fn checkpoint(server: &Server) -> Result<()> {
     let mut connection = server.connect().await?;
     sqlx::query("checkpoint").execute(&mut connection).await?;
+    Ok(())
+}
+
+/// Where we are.
+pub(crate) async fn mark(server: &Server) -> Result<Mark> {
+    let mut connection = server.connect().await?;
     let wal = sqlx::query_scalar("select pg_current_wal_insert_lsn()::text")
         .fetch_one(&mut connection)
         .await?;
-    let server_ms = processor_ms(server)?;
-    Ok(Mark { wal, server_ms })
+    Ok(Mark {
+        wal,
+        server_ms: processor_ms(server)?,
+        client_ms: client_ms(),
+    })
 }
 
 pub(crate) async fn since(server: &Server, mark: &Mark) -> Result<Spent> {
-    let server_ms = processor_ms(server)? - mark.server_ms;
+    let (server_ms, client_ms) = (processor_ms(server)?, client_ms());
     let mut connection = server.connect().await?;
-    let bytes: i64 = sqlx::query_scalar(
-        "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), $1::text::pg_lsn)::bigint",
+    let (bytes, checkpoint): (i64, bool) = sqlx::query_as(
+        "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), $1::text::pg_lsn)::bigint,
+            redo_lsn > $1::text::pg_lsn
+        from pg_control_checkpoint()",
     )
     .bind(&mark.wal)
     .fetch_one(&mut connection)
     .await?;
     Ok(Spent {
         wal_bytes: bytes.unsigned_abs(),
-        server_ms,
+        server_ms: server_ms - mark.server_ms,
+        client_ms: client_ms - mark.client_ms,
+        checkpoint,
     })
+}
+
+fn client_ms() -> u64 {
+    let own = stat(std::process::id()).map_or(0, |stat| stat.own + stat.of_ended_children);
+    own * 1_000 / TICKS_PER_S
 }
 
 /// Of the postmaster, its children and those that have ended.

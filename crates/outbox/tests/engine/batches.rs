@@ -2,6 +2,7 @@
 
 mod followed;
 mod killed;
+mod rows;
 mod trouble;
 
 use outbox::batch::{State, progress};
@@ -227,40 +228,6 @@ async fn a_seal_waits_for_who_is_appending_members() {
     crate::scene::run(&mut appending, "commit").await;
     sealing.await.unwrap();
     assert_eq!(state(&scene, batch).await, State::Sealed);
-}
-
-/// Rows of bookkeeping, whatever the number of members: the batch, its callbacks and waves, and a
-/// position for each shard that passed the seal.
-async fn bookkeeping(members: usize) -> i64 {
-    let scene = Scene::new().await;
-    let _relay = Host::relay(&scene, "relay").await;
-    let batch = open(&scene).await;
-    fill(&scene, batch, &keys(members)).await;
-    let worker = Host::worker(&scene, "worker", |worker| {
-        worker.transactional(impatient("notebook", 1), Notebook::of("notebook"));
-    })
-    .await;
-    scene.until_handled("notebook", members).await;
-    seal(&scene, batch).await;
-    until_state(&scene, batch, State::Succeeded).await;
-    let rows = "select (select count(*) from outbox.batch)
-        + (select count(*) from outbox.batch_callback)
-        + (select count(*) from outbox.batch_wave)
-        + (select count(*) from outbox.delivery)
-        + (select count(*) from outbox.position join outbox.batch
-            on tick = seal_tick and id = seal_id)
-        + (select count(*) from outbox.event where topic <> 'order.placed')";
-    let rows = scene.count(rows).await;
-    worker.stop().await;
-    rows
-}
-
-#[tokio::test]
-async fn rows_of_bookkeeping_do_not_depend_on_the_number_of_members() {
-    let [few, many] = [bookkeeping(10).await, bookkeeping(5_000).await];
-    println!("{few} rows of bookkeeping for 10 members, {many} for 5,000");
-    assert_eq!(few, many);
-    assert!(many <= 100);
 }
 
 #[tokio::test]
