@@ -31,10 +31,10 @@ pub(crate) enum Mutant {
     KeysNotBlocked,
     /// Members are appended without asking whether their batch is sealed.
     MemberAfterSeal,
-    /// Handlers settle in REPEATABLE READ, with a snapshot from before what they waited for.
+    /// Handlers settle in REPEATABLE READ, with a snapshot from before their position is asked for.
     OldSnapshot,
-    /// A batch looks whether it is done without its lock.
-    BatchUnlocked,
+    /// A batch is locked, and looked at whether it is done, in one statement.
+    BatchInOneStatement,
     /// A replay leaves the old generation open.
     GenerationLeftOpen,
     /// Other shards are counted in the generation that is read, at once in all processes that look.

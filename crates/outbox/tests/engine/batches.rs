@@ -188,7 +188,9 @@ async fn a_sealed_batch_takes_no_member_from_outside_nor_any_of_the_other_lane()
         let mut tx = scene.outbox.begin(origin).await.unwrap();
         let locked = tx.locked(keys(1)[0]);
         tx.append_to(batch, locked, placed());
-        format!("{:?}", tx.commit().await.unwrap_err().0)
+        let committed = tx.commit().await;
+        let refusal = committed.expect_err("the batch refuses the member");
+        format!("{:?}", refusal.0)
     };
 
     let lane = refused(Origin::of("shop").bulk()).await;

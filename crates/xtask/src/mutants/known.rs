@@ -101,19 +101,19 @@ pub(super) const KNOWN: &[Known] = &[
     Known {
         name: "MemberAfterSeal",
         test: "batches::a_sealed_batch_takes_no_member_from_outside_nor_any_of_the_other_lane",
-        says: "`Result::unwrap_err()` on an `Ok` value",
+        says: "the batch refuses the member",
         simulated: Lacks("batches"),
     },
     Known {
         name: "OldSnapshot",
-        test: "batches::trouble::a_batch_whose_last_facts_come_at_once_ends",
-        says: "in vain for the batch is Succeeded",
-        simulated: Lacks("batches"),
+        test: "fence::a_worker_frozen_inside_its_transaction_loses_even_after_the_rows_were_pruned",
+        says: "no snapshot is older than the rival's positions",
+        simulated: Lacks("positions older than an hour, which are pruned"),
     },
     Known {
-        name: "BatchUnlocked",
+        name: "BatchInOneStatement",
         test: "batches::trouble::a_batch_whose_last_facts_come_at_once_ends",
-        says: "in vain for the batch is Succeeded",
+        says: "in vain for the later of two last facts ends the batch",
         simulated: Lacks("batches"),
     },
     Known {

@@ -217,7 +217,10 @@ async fn a_batch_whose_last_facts_come_at_once_ends() {
     scene.until_count(waiting, 2).await;
     run(&mut holder, "commit").await;
 
-    until_state(&scene, batch, State::Succeeded).await;
+    until("the later of two last facts ends the batch", async || {
+        state(&scene, batch).await == State::Succeeded
+    })
+    .await;
     first.stop().await;
     last.stop().await;
 }
