@@ -111,10 +111,7 @@ const BEGIN: &str = "begin isolation level read committed; \
     set local idle_in_transaction_session_timeout = '15s'";
 const BEGIN_WORKER: &str = "begin isolation level read committed; \
     set local idle_in_transaction_session_timeout = '5s'";
-/// The snapshot is that of the first statement which wants one.
-const BEGIN_OLD: &str = "begin isolation level repeatable read; \
-    set local idle_in_transaction_session_timeout = '5s'; \
-    select 1 as old";
+const BEGIN_OLD: &str = "begin isolation level repeatable read; select 1 as old";
 
 impl Outbox {
     /// The log of the database behind `pool`, which carries the engine's schema
