@@ -154,7 +154,9 @@ async fn intended_before(
         return Ok(HashMap::new());
     }
     let new: HashSet<&Uuid> = new.iter().collect();
-    let old: Vec<Uuid> = (ids.iter().filter(|id| !new.contains(id))).copied().collect();
+    let old: Vec<Uuid> = (ids.iter().filter(|id| !new.contains(id)))
+        .copied()
+        .collect();
     let rows = sqlx::query!(
         "
         -- document: what was intended before
@@ -166,7 +168,10 @@ async fn intended_before(
     )
     .fetch_all(&mut **tx)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.invoice_id, row.path)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.invoice_id, row.path))
+        .collect())
 }
 
 /// Notes that files were written, and says how many were not noted before.

@@ -78,14 +78,13 @@ pub(super) async fn intend(tx: &mut UnitOfWork, drafts: &[Draft]) -> Result<Vec<
         None => known.next(),
     });
     // Rows of notices are never deleted: each that is not new is there.
-    standing.collect::<Option<_>>().ok_or(sqlx::Error::RowNotFound)
+    standing
+        .collect::<Option<_>>()
+        .ok_or(sqlx::Error::RowNotFound)
 }
 
 /// How those stand that were intended before; in their order.
-async fn intended_before(
-    tx: &mut UnitOfWork,
-    drafts: &[&Draft],
-) -> Result<Vec<Row>, sqlx::Error> {
+async fn intended_before(tx: &mut UnitOfWork, drafts: &[&Draft]) -> Result<Vec<Row>, sqlx::Error> {
     if drafts.is_empty() {
         return Ok(Vec::new());
     }
