@@ -37,8 +37,7 @@ pub(super) async fn unfinished(pool: &PgPool) -> Result<Vec<BatchStatus>, sqlx::
         with batch as materialized (
             select * from outbox.batch
             where state in ('open', 'sealed')
-            order by opened_at
-            limit $2
+            order by opened_at limit $2
         ),
         behind as materialized (
             select batch.batch_id, reader.topics, reader.shards, number as shard,
@@ -46,18 +45,15 @@ pub(super) async fn unfinished(pool: &PgPool) -> Result<Vec<BatchStatus>, sqlx::
             from batch
             join outbox.consumer as reader on case
                 when batch.consumers is not null then reader.consumer = any (batch.consumers)
-                else batch.wanted is null or reader.name = any (batch.wanted)
-            end
+                else batch.wanted is null or reader.name = any (batch.wanted) end
             cross join generate_series(0, reader.shards - 1) as number
             cross join lateral (
-                select tick, id
-                from outbox.position
+                select tick, id from outbox.position
                 where position.consumer = reader.consumer
                     and generation = reader.generation
                     and lane = batch.lane
                     and shard = number
-                order by n desc
-                limit 1
+                order by n desc limit 1
             ) as newest
             where (newest.tick, newest.id) >= (batch.seal_tick, batch.seal_id) is not true
         ),
@@ -73,8 +69,7 @@ pub(super) async fn unfinished(pool: &PgPool) -> Result<Vec<BatchStatus>, sqlx::
         from batch
         cross join log_end
         cross join lateral (
-            select min(id) as id from behind where behind.batch_id = batch.batch_id
-        ) as first
+            select min(id) as id from behind where behind.batch_id = batch.batch_id) as first
         cross join lateral (
             select count(*) as looked, count(*) filter (where is_unread) as unread
             from (
@@ -87,15 +82,13 @@ pub(super) async fn unfinished(pool: &PgPool) -> Result<Vec<BatchStatus>, sqlx::
                 ) as is_unread
                 from outbox.event
                 where event.id > first.id
-                order by event.id
-                limit $1
+                order by event.id limit $1
             ) as late
         ) as seen
         cross join lateral (
             select count(*) filter (where delivery.state <> 'dead') as tried,
                 count(*) filter (where delivery.state = 'dead') as dead
-            from outbox.delivery
-            where delivery.batch_id = batch.batch_id
+            from outbox.delivery where delivery.batch_id = batch.batch_id
         ) as trouble
         order by opened_at
         "#,
