@@ -7,7 +7,8 @@
 //! else is asked of the database four times a minute by [`sample`].
 //!
 //! - of the log: `outbox_ticks_total`, `outbox_published_total` (events in ticks),
-//!   `outbox_tick_events` (a histogram: events per tick), `outbox_relays` (live ones), `outbox_tick_age_seconds`, `outbox_unpublished_events` (committed, in no tick),
+//!   `outbox_tick_events` (a histogram: events per tick), `outbox_relays` (live ones),
+//!   `outbox_tick_age_seconds`, `outbox_unpublished_events` (committed, in no tick),
 //!   `outbox_oldest_unpublished_seconds`, `outbox_planned_events`, `outbox_due_events` (planned,
 //!   due, not fired), `outbox_oldest_writer_seconds` and `outbox_oldest_writer_pid` (the writing
 //!   transaction that has been open for longest);

@@ -268,7 +268,7 @@ impl<'a> Span<'a> {
             (0, _) => (passed > 0).then(|| Self::of(wanted, ticks, passed)),
             (_, 0) => {
                 let (lower, giant) = (&ticks[passed], &ticks[passed + 1]);
-                // The floor lags a tick behind: from it on, the tick before would be looked through.
+                // The floor lags a tick: from it on, the tick before would be looked through too.
                 let below = giant.min_id.map_or(lower.floor, |first| first - 1);
                 Some(Self::of(wanted, &ticks[..passed + 2], passed + 1).inside(below, size))
             }
