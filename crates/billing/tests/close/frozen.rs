@@ -14,7 +14,7 @@ async fn refused(books: &Books, sql: &str) -> Option<String> {
 /// A second invoice for the period of another account, copied by hand and without an event.
 const UNANNOUNCED: &str = "
     insert into billing.invoice select (jsonb_populate_record(invoice, jsonb_build_object(
-        'invoice_id', gen_random_uuid(), 'number', 2, 'state', 'void',
+        'invoice_id', gen_random_uuid(), 'number', 2, 'state', 'void', 'voided_at', now(),
         'announced_by', gen_random_uuid(), 'announced_xid', pg_current_xact_id()
     ))).* from billing.invoice";
 
