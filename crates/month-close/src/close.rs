@@ -82,7 +82,7 @@ async fn close(site: &Site, cli: &Cli) -> Result<Summary> {
         None => Imported::default(),
     };
     times.import = imported.took;
-    if source.is_some() {
+    if source.is_some() && !cli.close.no_workers {
         publish(site).await?;
     }
     let asked = source.and_then(|source| source.month());
