@@ -132,7 +132,7 @@ fn documents() -> ConsumerSpec {
 }
 
 /// A card that is asked at once does not keep the others waiting.
-const CARD_CALLS: usize = 128;
+const CARD_CALLS: usize = 256;
 /// Most answers come within a second; who waits for a slow one waits alone.
 const CARD_PATIENCE: Duration = Duration::from_secs(3);
 /// Asking for a payment can take two calls, with a departure between them.

@@ -6,6 +6,8 @@
 //!
 //! Owns `outbox.delivery`, `outbox.obsolete`.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use sqlx::PgConnection;
@@ -19,6 +21,9 @@ use crate::mutant::{self, Mutant};
 mod blocked;
 pub(crate) mod claim;
 pub mod dead;
+
+/// Whoever reads a trouble reads no more of it, in characters.
+const LEGIBLE: usize = 8_000;
 
 /// How a parked event stands.
 #[derive(Debug, Clone)]
@@ -46,6 +51,7 @@ pub(crate) async fn park(
     parking: &Parking,
 ) -> Result<(), sqlx::Error> {
     let row = Columns::of(parking);
+    let (error, dead_reason) = (row.error.map(legible), row.dead_reason.map(legible));
     sqlx::query!(
         "
         -- delivery: park
@@ -82,14 +88,28 @@ pub(crate) async fn park(
         row.state,
         row.attempt,
         row.owner,
-        row.error,
-        row.dead_reason,
+        error.as_deref(),
+        dead_reason.as_deref(),
         row.deadline_s,
         row.wait_us,
     )
     .execute(tx)
     .await?;
     Ok(())
+}
+
+/// What a handler or a provider said, as Postgres takes it: its `text` has no NUL, and an error that
+/// could not be written would hold up all that comes after its event.
+fn legible(said: &str) -> Cow<'_, str> {
+    let said = match said.char_indices().nth(LEGIBLE) {
+        Some((end, _)) => &said[..end],
+        None => said,
+    };
+    if said.contains('\0') {
+        Cow::Owned(said.replace('\0', "\u{fffd}"))
+    } else {
+        Cow::Borrowed(said)
+    }
 }
 
 #[derive(Default)]
@@ -216,7 +236,7 @@ pub(crate) async fn record_obsolete(
             consumer,
             obsolete.event_id,
             key.map_or(obsolete.event_id, |event| event.key),
-            obsolete.reason,
+            &*legible(&obsolete.reason),
         )
         .execute(&mut *tx)
         .await?;

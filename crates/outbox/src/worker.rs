@@ -31,6 +31,7 @@ use crate::wake::{Ear, Listener};
 pub(crate) use self::pulse::Pulse;
 
 mod external;
+mod in_hand;
 mod lane;
 mod parked;
 mod pulse;
@@ -38,6 +39,7 @@ mod runner;
 mod transactional;
 
 use external::ExternalRunner;
+use in_hand::InHand;
 use runner::Runner;
 use transactional::TransactionalRunner;
 
@@ -93,6 +95,7 @@ pub(crate) struct Subscription {
     pub(crate) registered: Registered,
     /// Those of the specification and that of seals, as the database takes them.
     pub(crate) topics: Arc<[String]>,
+    pub(crate) in_hand: InHand,
 }
 
 impl Subscription {
@@ -215,6 +218,7 @@ impl Worker {
                 spec: own,
                 registered,
                 topics,
+                in_hand: InHand::default(),
             }));
             for lane in Lane::ALL {
                 let (runner, shutdown, listener) =

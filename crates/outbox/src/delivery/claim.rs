@@ -4,7 +4,7 @@
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{Row, blocked};
+use super::{Row, blocked, legible};
 use crate::append::{Origin, Outbox, UnitOfWork};
 use crate::event::Event;
 use crate::member::Claimant;
@@ -34,10 +34,12 @@ pub(crate) enum Ending {
 }
 
 /// Claims due heads: a key's lowest open row whose time has come, or whose owner let its deadline
-/// pass, or fell silent if the claimant may succeed it.
+/// pass, or fell silent if the claimant may succeed it, or is the claimant itself, which has not got
+/// it in hand.
 pub(crate) async fn due(
     pool: &PgPool,
     claimant: Claimant,
+    in_hand: &[Uuid],
     limit: i64,
 ) -> Result<Vec<Claim>, sqlx::Error> {
     let rows = sqlx::query_as!(
@@ -51,6 +53,7 @@ pub(crate) async fn due(
                 and ((head.state = 'retry' and head.next_at <= clock_timestamp())
                     or (head.state = 'running' and (
                         head.deadline < clock_timestamp()
+                        or (head.owner = $2 and head.event_id <> all ($6))
                         or ($5 and head.owner <> $2 and not exists (
                             select from outbox.member
                             where member = head.owner and consumer = $1
@@ -84,6 +87,7 @@ pub(crate) async fn due(
         claimant.seconds,
         limit,
         claimant.succeeds_silent,
+        in_hand,
     )
     .fetch_all(pool)
     .await?;
@@ -183,6 +187,7 @@ impl Claim {
             } => (error, None, Some(*wait_us), i32::from(!counted)),
             Ending::Dead { reason } => (reason, Some(reason), None, 0),
         };
+        let reason = reason.map(|reason| legible(reason));
         sqlx::query!(
             "
             -- delivery: end an attempt
@@ -197,8 +202,8 @@ impl Claim {
             self.event.event_id,
             self.owner,
             self.attempt,
-            reason,
-            error,
+            reason.as_deref(),
+            &*legible(error),
             wait_us,
             uncounted,
         )

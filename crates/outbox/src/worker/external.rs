@@ -249,8 +249,8 @@ impl<H: External> ExternalRunner<H> {
     /// Calls that outlasted the batch go on alone, each with its delivery row if the batch could
     /// still write one.
     fn go_on_alone(&self, slow: Vec<Pending<H>>) {
-        for call in slow {
-            let this = self.clone();
+        for mut call in slow {
+            let (this, held) = (self.clone(), call.held.take());
             let claim = Claim {
                 consumer: self.subscription.id(),
                 owner: self.subscription.context.member,
@@ -261,6 +261,7 @@ impl<H: External> ExternalRunner<H> {
             alone.spawn(async move {
                 let ended = this.conclude(&claim, call.wait().await).await;
                 end_late(&this.subscription, &claim, ended).await;
+                drop(held);
             });
         }
     }
@@ -333,7 +334,8 @@ impl<H: External> ExternalRunner<H> {
             progress.parked.push((event, parking));
         }
         let marked = !mutant::is(Mutant::StragglerUnmarked);
-        for call in made.slow.iter().filter(|_| marked) {
+        for call in made.slow.iter_mut().filter(|_| marked) {
+            call.held = Some(self.subscription.in_hand.hold(call.event.event_id));
             let parking = Parking::Running {
                 owner: self.subscription.context.member,
                 seconds: self.subscription.lease_s(),
@@ -348,7 +350,7 @@ async fn end_late(subscription: &Subscription, claim: &Claim, ended: Result<(), 
     let Err(failure) = ended else { return };
     let ending = runner::ending_of(subscription, claim, failure);
     if let Err(error) = claim.end(&subscription.context.outbox, &ending).await {
-        tracing::warn!(%error, "The end of a slow call was not written; its deadline ends it");
+        tracing::warn!(%error, "The end of a slow call was not written; it is made again");
     }
 }
 

@@ -28,7 +28,12 @@ pub(crate) async fn run<R: Runner>(runner: Arc<R>, shutdown: CancellationToken) 
                 for claim in claims {
                     claimed += 1;
                     let runner = Arc::clone(&runner);
-                    running.spawn(async move { runner.redeliver(claim).await });
+                    let held = runner.subscription().in_hand.hold(claim.event.event_id);
+                    running.spawn(async move {
+                        let ended = runner.redeliver(claim).await;
+                        drop(held);
+                        ended
+                    });
                 }
             }
             Err(error) => {
@@ -49,7 +54,7 @@ pub(crate) async fn run<R: Runner>(runner: Arc<R>, shutdown: CancellationToken) 
     }
 }
 
-/// An end that was not written is found by its deadline.
+/// An end that was not written leaves a claim that is in nobody's hand, and is due again.
 fn report(ended: Result<Result<(), sqlx::Error>, JoinError>) {
     match ended {
         Ok(Ok(())) => {}
@@ -71,5 +76,6 @@ async fn due<R: Runner>(runner: &R, at_most: usize) -> Result<Vec<Claim>, sqlx::
         return Ok(Vec::new());
     }
     let limit = i64::try_from(at_most).unwrap_or(i64::MAX);
-    claim::due(pool, runner.claimant(), limit).await
+    let in_hand = subscription.in_hand.all();
+    claim::due(pool, runner.claimant(), &in_hand, limit).await
 }

@@ -218,3 +218,78 @@ async fn an_event_that_is_parked_while_the_one_before_it_ends_is_handled() {
     assert_eq!(scene.handled_by("notebook").await, [first, second]);
     scene.until_count(deliveries, 0).await;
 }
+
+/// The end of the first attempt at a delivery cannot be written.
+const UNWRITTEN: &str = "
+    create sequence shop.ends;
+    create function shop.refuse() returns trigger language plpgsql as $$
+    begin
+        if nextval('shop.ends') = 1 then
+            raise 'not this one';
+        end if;
+        return new;
+    end $$;
+    create trigger refuse before update on outbox.delivery for each row
+    when (old.state = 'running' and new.state <> 'running') execute function shop.refuse()";
+
+/// Otherwise the key would wait for a minute, until the claim has run out.
+#[tokio::test]
+async fn an_attempt_whose_end_was_not_written_is_made_again_at_once() {
+    let scene = Scene::new().await;
+    sqlx::raw_sql(UNWRITTEN).execute(&scene.pool).await.unwrap();
+    let calls = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let third_time_lucky = Notebook::with("notebook", move |_| {
+        let call = calls.fetch_add(1, Ordering::Relaxed);
+        async move {
+            match call {
+                0 | 1 => Err(Failure::retry("not yet")),
+                _ => Ok(()),
+            }
+        }
+    });
+    let event = scene.order(keys_of_one_shard(1)[0]).await;
+    scene.publish().await;
+
+    let _worker = Host::worker(&scene, "worker", |worker| {
+        worker.transactional(impatient("notebook", 9), third_time_lucky);
+    })
+    .await;
+
+    scene.until_handled("notebook", 1).await;
+    assert_eq!(scene.handled_by("notebook").await, [event]);
+    scene
+        .until_count("select count(*) from outbox.delivery", 0)
+        .await;
+    assert_eq!(scene.count("select last_value from shop.ends").await, 1);
+}
+
+/// Postgres has no NUL in its texts: an error that cannot be written down would stop its shard.
+#[tokio::test]
+async fn what_a_failure_says_is_written_down_whatever_it_says() {
+    let scene = Scene::new().await;
+    let keys = keys_of_one_shard(3);
+    let (gone, never) = (keys[0], keys[1]);
+    let babbling = Notebook::with("notebook", move |events| async move {
+        let babble = format!("\0\u{e9}{}", "x".repeat(100_000));
+        match events {
+            events if events.iter().any(|event| event.key == gone) => Err(Failure::retry(babble)),
+            events if events.iter().any(|event| event.key == never) => Err(Failure::Dead(babble)),
+            _ => Ok(()),
+        }
+    });
+    let events = scene.orders(&keys, Origin::of("customer")).await;
+    scene.publish().await;
+
+    let _worker = Host::worker(&scene, "worker", |worker| {
+        worker.transactional(impatient("notebook", 2), babbling);
+    })
+    .await;
+
+    scene.until_handled("notebook", 1).await;
+    assert_eq!(scene.handled_by("notebook").await, events[2..]);
+    for dead in scene.until_dead(2).await {
+        let said = dead.reason.split_once('\u{fffd}').map(|(_, rest)| rest);
+        assert!(said.is_some_and(|rest| rest.starts_with("\u{e9}xxx")));
+        assert_eq!(dead.reason.chars().count(), 8_000);
+    }
+}

@@ -99,6 +99,79 @@ async fn a_slow_call_whose_worker_died_is_made_again_after_its_deadline() {
     scene.until_count(DELIVERIES, 0).await;
 }
 
+/// Whoever looks for what is due finds the slow call, too, and knows that it goes on.
+#[tokio::test]
+async fn a_slow_call_is_not_made_again_while_it_goes_on() {
+    let scene = Scene::new().await;
+    let (gate, keys) = (Gate::closed(), keys_of_one_shard(2));
+    let (at, slow, refused) = (gate.clone(), keys[0], AtomicUsize::new(0));
+    let carrier = Carrier::with(move |event| {
+        let at = at.clone();
+        let refuses = event.key != slow && refused.fetch_add(1, Ordering::Relaxed) == 0;
+        async move {
+            if event.key == slow {
+                at.pass(event.event_id).await;
+            }
+            if refuses {
+                let (error, after) = ("not now".to_owned(), None);
+                return Act::Retry { error, after };
+            }
+            sent()
+        }
+    });
+    let event = scene.order(slow).await;
+    scene.publish().await;
+    let _worker = Host::worker(&scene, "worker", |w| w.external(hasty(), carrier)).await;
+    scene.until_count(RUNNING, 1).await;
+
+    let retried = scene.order(keys[1]).await;
+    scene.publish().await;
+    scene.until_handled("carrier", 1).await;
+    assert_eq!(scene.handled_by("carrier").await, [retried]);
+    gate.open();
+
+    scene.until_handled("carrier", 2).await;
+    assert_eq!(gate.arrived(), [event]);
+}
+
+/// Neither the answer of a call nor its failure can be written at first.
+const UNWRITTEN: &str = "
+    create sequence shop.ends;
+    create function shop.refuse() returns trigger language plpgsql as $$
+    begin
+        if nextval('shop.ends') <= 2 then
+            raise 'not these';
+        end if;
+        return coalesce(new, old);
+    end $$;
+    create trigger refuse before update or delete on outbox.delivery for each row
+    when (old.state = 'running') execute function shop.refuse()";
+
+#[tokio::test]
+async fn a_slow_call_whose_end_was_not_written_is_made_again_at_once() {
+    let scene = Scene::new().await;
+    sqlx::raw_sql(UNWRITTEN).execute(&scene.pool).await.unwrap();
+    let gate = Gate::closed();
+    let at = gate.clone();
+    let carrier = Carrier::with(move |event| {
+        let at = at.clone();
+        async move {
+            at.pass(event.event_id).await;
+            sent()
+        }
+    });
+    let event = scene.order(keys_of_one_shard(1)[0]).await;
+    scene.publish().await;
+
+    let _worker = Host::worker(&scene, "worker", |w| w.external(hasty(), carrier)).await;
+    scene.until_count(RUNNING, 1).await;
+    gate.open();
+
+    scene.until_handled("carrier", 1).await;
+    assert_eq!(gate.arrived(), [event, event]);
+    scene.until_count(DELIVERIES, 0).await;
+}
+
 /// Quick calls, but many: what waits for its turn is not slow.
 #[tokio::test]
 async fn a_long_batch_of_quick_calls_writes_no_deliveries() {

@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tracing::{Instrument, Span};
 
+use super::super::in_hand::Held;
 use super::super::runner::panic_text;
 use super::{Answers, Intents, pace};
 use crate::clock::micros;
@@ -33,6 +34,8 @@ pub(crate) enum Called<H: External> {
 /// A call that goes on.
 pub(crate) struct Pending<H: External> {
     pub(crate) event: Event,
+    /// From when it has a delivery row.
+    pub(crate) held: Option<Held>,
     call: JoinHandle<Called<H>>,
 }
 
@@ -187,6 +190,7 @@ impl<H: External> Calls<H> {
         let call = pausing(self.tokens.clone(), call).instrument(span);
         Pending {
             event,
+            held: None,
             call: tokio::spawn(call),
         }
     }
