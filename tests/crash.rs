@@ -207,8 +207,31 @@ async fn the_private_server_outlives_a_killed_close_and_the_next_run_ends_what_i
     assert!(!scene.private_server_runs(), "the last one out stops it");
 }
 
+/// Nobody else would start it: it has no service manager.
 #[tokio::test]
-async fn a_server_killed_under_a_close_loses_nothing_and_is_started_by_the_next_run() {
+async fn a_private_server_killed_while_a_close_settles_is_brought_up_again_and_the_close_goes_on() {
+    let scene = Scene::bare();
+    let usage = usage(&scene);
+    let mut close = scene.month_close(&format!("--usage {usage}")).start();
+    let begun = until("a document", PATIENCE, async || {
+        (!scene.documents().is_empty() || !close.is_running()).then_some(())
+    });
+    begun.await.unwrap();
+
+    scene.kill_private_server();
+
+    close
+        .ended()
+        .await
+        .exits(0)
+        .says(&["was killed; starting it again"]);
+    expect_closed(&scene, &usage).await;
+    assert!(!scene.private_server_runs(), "the last one out stops it");
+}
+
+/// A chunk that was cut off is not tried again by itself; between two of them nothing is lost.
+#[tokio::test]
+async fn a_private_server_killed_while_a_close_imports_loses_nothing() {
     let scene = Scene::bare();
     let usage = usage(&scene);
     let close = scene
@@ -218,19 +241,23 @@ async fn a_server_killed_under_a_close_loses_nothing_and_is_started_by_the_next_
 
     scene.kill_private_server();
 
-    close
-        .ended()
-        .await
-        .exits(1)
-        .says(&["error: ", "run again to go on"]);
-    let second = scene.close(&format!("--usage {usage}")).await;
-    let reckoned = Reckoning::of(&usage);
-    assert_eq!(second["invoices"]["final"], ACCOUNTS);
+    let ended = close.ended().await;
+    if ended.code != Some(0) {
+        ended.exits(1).says(&["error: ", "run again to go on"]);
+    }
+    expect_closed(&scene, &usage).await;
+}
+
+async fn expect_closed(scene: &Scene, usage: &str) {
+    let again = scene.close(&format!("--usage {usage}")).await;
+    let reckoned = Reckoning::of(usage);
+    assert_eq!(again["invoices"]["final"], ACCOUNTS);
     assert_eq!(
-        second["invoiced"],
+        again["invoiced"],
         json!({ "USD": reckoned.total().to_string() })
     );
-    assert_eq!(second["checks"]["violated"], 0);
+    assert_eq!(again["checks"]["violated"], 0);
+    assert_eq!(scene.documents().len(), 1_200);
 }
 
 #[tokio::test]

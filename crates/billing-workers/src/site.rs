@@ -232,7 +232,7 @@ impl Site {
 
 async fn start(data_dir: PathBuf) -> Result<LocalPostgres, SiteError> {
     let started = tokio::task::spawn_blocking(move || LocalPostgres::start(&data_dir)).await;
-    Ok(started.unwrap_or_else(resume)?)
+    Ok(started.unwrap_or_else(resume)?.watched())
 }
 
 /// A panic on another thread goes on here.

@@ -24,6 +24,7 @@ mod pidfile;
 mod place;
 mod settings;
 mod socket;
+mod watch;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -36,6 +37,7 @@ pub use crate::find::InstallCommand;
 use crate::lock::{Gate, Hold};
 use crate::pidfile::Running;
 use crate::place::Place;
+use crate::watch::Watch;
 
 /// The role that [`LocalPostgres::url`] logs in with, and the name of the database that it owns.
 ///
@@ -51,6 +53,7 @@ pub struct LocalPostgres {
     hold: Option<Hold>,
     socket_folder: PathBuf,
     password: String,
+    watch: Option<Watch>,
 }
 
 impl LocalPostgres {
@@ -73,7 +76,25 @@ impl LocalPostgres {
             hold,
             socket_folder,
             password,
+            watch: None,
         })
+    }
+
+    /// Brings the server up again, as long as this share is held, when somebody has killed it. The
+    /// URLs stay the same; connections have to be opened anew.
+    #[must_use]
+    pub fn watched(mut self) -> Self {
+        match Watch::over(self.place.clone()) {
+            Ok(watch) => self.watch = Some(watch),
+            Err(err) => {
+                let error = &err as &dyn Error;
+                error!(
+                    error,
+                    "Nobody will bring Postgres in {} up again", self.place
+                );
+            }
+        }
+        self
     }
 
     /// The connection URL of the database `billing`; it carries the password.
@@ -99,6 +120,8 @@ impl LocalPostgres {
         let Some(hold) = self.hold.take() else {
             return Ok(());
         };
+        // Before the gate, at which it may stand itself.
+        drop(self.watch.take());
         let _gate = Gate::enter(&self.place)?;
         if !hold.release_as_the_last()? {
             return Ok(());

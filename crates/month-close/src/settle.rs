@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use billing_workers::WorkersConfig;
-use outbox::{BacklogWatch, Outbox, Relay, RunError, Worker, WorkerConfig};
+use outbox::{BacklogWatch, Mark, Outbox, Relay, RunError, Worker, WorkerConfig};
 use sqlx::PgPool;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +23,11 @@ const ESTIMATE_EVERY: Duration = Duration::from_secs(5);
 /// It reads the unread log: of a million accounts that takes seconds, so it has this share of the
 /// time and no more.
 const ESTIMATE_SHARE: u32 = 20;
+
+/// How long the database may be away while events are handled: a server that was killed, or that
+/// restarts, is back sooner, and relay and workers wait for it.
+const AWAY_MAX: Duration = Duration::from_secs(120);
+const LOOK_AWAY: Duration = Duration::from_secs(1);
 
 /// What is left when no delivery is due any more.
 #[derive(Debug, Clone, Copy, Default)]
@@ -48,30 +53,91 @@ pub(crate) async fn until_drained(
     config: &WorkersConfig,
     stage: &Stage,
 ) -> Result<Rest> {
-    let mut own = None;
-    let mut meter = Meter::start(outbox.pool()).await?;
-    let mut backlogs = BacklogWatch::new(outbox.pool().clone());
-    let mut seen = None;
-    let rest = loop {
-        if own.is_none() && !others_do_it(outbox.pool()).await? {
-            own = Some(Own::start(outbox, config)?);
-        }
-        if let Some(own) = &mut own {
-            own.must_run().await?;
-        }
-        let done = meter.show(stage).await?;
-        let is_busy = seen
-            .replace(done)
-            .is_some_and(|before| before + MANY < done);
-        if !is_busy && let Some(rest) = rest_of(outbox.pool(), &mut backlogs).await? {
-            break rest;
-        }
-        outbox::clock::pause(if is_busy { LOOK_BUSY } else { LOOK_QUIET }).await;
+    let mut draining = Draining {
+        outbox,
+        config,
+        own: None,
+        meter: Meter::start(outbox.pool()).await?,
+        backlogs: BacklogWatch::new(outbox.pool().clone()),
+        seen: None,
     };
+    let mut away: Option<Instant> = None;
+    let rest = loop {
+        match draining.look(stage).await {
+            Ok(Look::Drained(rest)) => break rest,
+            Ok(Look::Again(pause)) => {
+                away = None;
+                outbox::clock::pause(pause).await;
+            }
+            Err(error) if is_away(&error) && away.is_none_or(|at| at.elapsed() < AWAY_MAX) => {
+                if away.is_none() {
+                    tracing::warn!("The database is away; waiting for it: {error:#}");
+                }
+                away.get_or_insert_with(Instant::now);
+                outbox::clock::pause(LOOK_AWAY).await;
+            }
+            Err(error) => return Err(error),
+        }
+    };
+    let own = draining.own;
     if let Some(own) = own {
         own.stop().await?;
     }
     Ok(rest)
+}
+
+/// Whether the connection was lost, or none can be had.
+fn is_away(error: &anyhow::Error) -> bool {
+    let cause = error.chain().find_map(|cause| cause.downcast_ref());
+    match cause {
+        Some(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Protocol(_)) => true,
+        // The server stops, crashed, or does not take connections yet.
+        Some(sqlx::Error::Database(error)) => {
+            error.code().is_some_and(|code| code.starts_with("57P"))
+        }
+        _ => false,
+    }
+}
+
+/// What a look came to.
+enum Look {
+    Drained(Rest),
+    Again(Duration),
+}
+
+/// Events on their way through the consumers, and who looks how far they have come.
+struct Draining<'a> {
+    outbox: &'a Outbox,
+    config: &'a WorkersConfig,
+    /// Relay and workers of this process, unless others do it.
+    own: Option<Own>,
+    meter: Meter,
+    backlogs: BacklogWatch,
+    /// How many events were handled at the last look.
+    seen: Option<i64>,
+}
+
+impl Draining<'_> {
+    async fn look(&mut self, stage: &Stage) -> Result<Look> {
+        let pool = self.outbox.pool();
+        if self.own.is_none() && !others_do_it(pool).await? {
+            self.own = Some(Own::start(self.outbox, self.config)?);
+        }
+        if let Some(own) = &mut self.own
+            && let Err(error) = own.must_run().await
+        {
+            own.stop.cancel();
+            self.own = None;
+            return Err(error);
+        }
+        let done = self.meter.show(stage).await?;
+        let before = self.seen.replace(done);
+        if before.is_some_and(|before| before + MANY < done) {
+            return Ok(Look::Again(LOOK_BUSY));
+        }
+        let rest = rest_of(pool, &mut self.backlogs).await?;
+        Ok(rest.map_or(Look::Again(LOOK_QUIET), Look::Drained))
+    }
 }
 
 async fn others_do_it(pool: &PgPool) -> Result<bool> {
@@ -88,6 +154,7 @@ pub(crate) async fn drained(pool: &PgPool) -> Result<Option<Rest>> {
 }
 
 async fn rest_of(pool: &PgPool, backlogs: &mut BacklogWatch) -> Result<Option<Rest>> {
+    let mark = Mark::now(pool).await?;
     if outbox::pending(pool).await? > 0 {
         return Ok(None);
     }
@@ -100,7 +167,10 @@ async fn rest_of(pool: &PgPool, backlogs: &mut BacklogWatch) -> Result<Option<Re
         rest.waiting += backlog.waiting;
         rest.dead += backlog.dead;
     }
-    Ok(Some(rest))
+    // What was committed meanwhile may be for a consumer that was asked before: the end of the
+    // run's batch is, when the last consumer passes its seal.
+    let since = mark.since(pool).await?;
+    Ok((since.appended == 0).then_some(rest))
 }
 
 /// Progress of the consumers, from their positions.

@@ -218,6 +218,10 @@ impl Relay {
             match retention::make_ahead(self.outbox.pool()).await {
                 Ok(made) if made.is_empty() => {}
                 Ok(made) => tracing::info!("Made {} ahead", made.join(", ")),
+                // It waits for nobody, and there is time: partitions are made days ahead.
+                Err(error) if is_lock_timeout(&error) => {
+                    tracing::info!("No partition was made ahead beside others' work; trying again");
+                }
                 Err(error) => {
                     tracing::warn!(%error, "No partition was made ahead; trying again");
                 }
@@ -275,4 +279,9 @@ async fn beat(
             tracing::debug!(%error, "A heartbeat of the relay was not written");
         }
     }
+}
+
+fn is_lock_timeout(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| code == "55P03")
 }

@@ -59,6 +59,31 @@ async fn a_killed_server_comes_back_with_all_that_was_committed() {
 }
 
 #[tokio::test]
+async fn a_killed_server_is_brought_up_again_by_one_of_those_who_watch_it() {
+    let scene = Scene::new();
+    let watchers = [scene.start().watched(), scene.start().watched()];
+    let url = watchers[0].url();
+    tell(&url, "create table paid as select 'yes' as answer").await;
+    let killed = scene.server();
+
+    scene.kill_server();
+    until("another server is there", || {
+        scene.server().is_some_and(|server| Some(server) != killed)
+    });
+    let brought = scene.server();
+    let neighbour = scene.start();
+
+    assert_eq!(neighbour.url(), url);
+    assert_eq!(ask(&url, "select answer from paid").await, "yes");
+    assert_eq!(scene.server(), brought, "it was started once");
+    neighbour.stop().unwrap();
+    for watcher in watchers {
+        watcher.stop().unwrap();
+    }
+    assert!(scene.server().is_none(), "whoever left watches no more");
+}
+
+#[tokio::test]
 async fn who_joins_makes_the_database_that_a_killed_starter_did_not() {
     let scene = Scene::new();
     let starter = scene.start();

@@ -72,7 +72,7 @@ impl Cloud {
         Opening {
             account_id: id,
             email: customer.email.clone(),
-            method: customer.card.as_ref().map(|card| method(card, id)),
+            method: method(&customer, id),
             credit: customer.credit.map(|money| NewCredit {
                 credit: CreditId::new(),
                 account: id,
@@ -149,14 +149,15 @@ fn account(customer: &Customer) -> NewAccount {
     }
 }
 
-fn method(card: &place::Card, account: AccountId) -> NewPaymentMethod {
-    NewPaymentMethod {
+fn method(customer: &Customer, account: AccountId) -> Option<NewPaymentMethod> {
+    let card = customer.card.as_ref()?;
+    Some(NewPaymentMethod {
         account,
         gateway: SIM.to_owned(),
-        token: card.token.to_owned(),
+        token: card.token_of(&customer.external_id),
         brand: card.brand.to_owned(),
         last_four: card.last_four.clone(),
-    }
+    })
 }
 
 fn subscription(

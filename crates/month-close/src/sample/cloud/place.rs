@@ -30,11 +30,14 @@ const WORLD: &[(u64, Tz)] = &[
 const JAPAN: &[(u64, Tz)] = &[(97, Tz::Asia__Tokyo), (3, Tz::UTC)];
 const KUWAIT: &[(u64, Tz)] = &[(95, Tz::Asia__Kuwait), (5, Tz::Asia__Dubai)];
 
+/// Declined once, then captured: once for each token, so that each card needs one of its own.
+const SOFT: &str = "tok_soft_then_ok";
+
 /// What the simulated gateway does with a card is said by its token. Nineteen in twenty are plainly
 /// captured; those that cost seconds are one in fifty thousand.
 const TOKENS: &[(u64, Option<&str>)] = &[
     (95_400, Some("tok_approve")),
-    (1_500, Some("tok_soft_then_ok")),
+    (1_500, Some(SOFT)),
     (1_000, Some("tok_decline")),
     (1_000, None),
     (400, Some("tok_dup_webhook")),
@@ -55,6 +58,16 @@ pub(in crate::sample) struct Card {
     pub(super) token: &'static str,
     pub(super) brand: &'static str,
     pub(super) last_four: String,
+}
+
+impl Card {
+    /// What the gateway knows the card of this customer by.
+    pub(super) fn token_of(&self, external_id: &str) -> String {
+        match self.token {
+            SOFT => format!("{SOFT}_{external_id}"),
+            shared => shared.to_owned(),
+        }
+    }
 }
 
 /// A currency, by its place in the catalogue, and a zone where it is paid in.

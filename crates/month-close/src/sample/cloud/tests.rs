@@ -53,6 +53,20 @@ fn the_spread_is_that_of_a_cloud_hosts_customers() {
     assert!((44..56).contains(&credited), "{credited}");
 }
 
+/// The gateway would decline only the first of all cards with the same token, whoever comes first.
+#[test]
+fn each_card_that_is_declined_once_has_a_token_of_its_own() {
+    let all = customers(1, MANY);
+
+    let tokens = all.iter().filter_map(|one| {
+        let card = one.card.as_ref()?;
+        Some(card.token_of(&one.external_id))
+    });
+    let soft: Vec<String> = tokens.filter(|token| token.contains("soft")).collect();
+    assert!((200..400).contains(&soft.len()), "{}", soft.len());
+    assert_eq!(soft.iter().collect::<HashSet<_>>().len(), soft.len());
+}
+
 #[test]
 fn there_are_about_eight_lines_for_five_accounts() {
     let all = customers(1, MANY);
