@@ -98,8 +98,8 @@ pub(crate) async fn park(
     Ok(())
 }
 
-/// What a handler or a provider said, as Postgres takes it: its `text` has no NUL, and an error that
-/// could not be written would hold up all that comes after its event.
+/// What a handler or a provider said, as Postgres takes it: its `text` has no NUL, and an error
+/// that could not be written would hold up all that comes after its event.
 fn legible(said: &str) -> Cow<'_, str> {
     let said = match said.char_indices().nth(LEGIBLE) {
         Some((end, _)) => &said[..end],

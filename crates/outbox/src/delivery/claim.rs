@@ -34,8 +34,8 @@ pub(crate) enum Ending {
 }
 
 /// Claims due heads: a key's lowest open row whose time has come, or whose owner let its deadline
-/// pass, or fell silent if the claimant may succeed it, or is the claimant itself, which has not got
-/// it in hand.
+/// pass, or fell silent if the claimant may succeed it, or is the claimant itself, which has it not
+/// in hand.
 pub(crate) async fn due(
     pool: &PgPool,
     claimant: Claimant,
