@@ -41,7 +41,7 @@ fsync = on
 full_page_writes = on
 synchronous_commit = on
 
-max_connections = 100
+max_connections = 300
 shared_buffers = {shared_buffers}MB
 effective_cache_size = {effective_cache}MB
 maintenance_work_mem = {maintenance}MB
