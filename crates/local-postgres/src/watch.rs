@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tracing::{error, warn};
 
-use crate::error::{FileError, StartError};
+use crate::error::StartError;
 use crate::lock::Gate;
 use crate::pidfile;
 use crate::place::Place;
@@ -64,7 +64,8 @@ impl Drop for Watch {
 }
 
 fn look(place: &Place) -> Result<(), StartError> {
-    if is_there(place)? {
+    // It may be about to start or to stop: then somebody has it in hand.
+    if pidfile::running(place)?.is_some() {
         return Ok(());
     }
     let gate = Gate::enter(place)?;
@@ -74,9 +75,4 @@ fn look(place: &Place) -> Result<(), StartError> {
         crate::launch(place, &gate)?;
     }
     Ok(())
-}
-
-/// Whether it runs, if only to start or to stop.
-fn is_there(place: &Place) -> Result<bool, FileError> {
-    pidfile::running(place).map(|server| server.is_some())
 }

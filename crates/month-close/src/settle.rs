@@ -79,8 +79,7 @@ pub(crate) async fn until_drained(
             Err(error) => return Err(error),
         }
     };
-    let own = draining.own;
-    if let Some(own) = own {
+    if let Some(own) = draining.own {
         own.stop().await?;
     }
     Ok(rest)

@@ -25,6 +25,7 @@ use crate::schedule;
 use crate::supervise::{RunError, Watch, pause, supervised};
 use crate::tick;
 use crate::timer;
+use crate::trouble::is_lock_timeout;
 use crate::unique;
 use crate::wake::{Ear, Listener};
 
@@ -279,9 +280,4 @@ async fn beat(
             tracing::debug!(%error, "A heartbeat of the relay was not written");
         }
     }
-}
-
-fn is_lock_timeout(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
-    code.is_some_and(|code| code == "55P03")
 }

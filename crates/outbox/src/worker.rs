@@ -95,6 +95,7 @@ pub(crate) struct Subscription {
     pub(crate) registered: Registered,
     /// Those of the specification and that of seals, as the database takes them.
     pub(crate) topics: Arc<[String]>,
+    /// The deliveries that it is busy with.
     pub(crate) in_hand: InHand,
 }
 

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::RetentionError;
 use crate::supervise::pause;
+use crate::trouble::is_lock_timeout;
 
 /// How many ids a partition spans.
 const SPAN: i64 = 10_000_000;
@@ -255,7 +256,7 @@ impl Partition {
     ) -> Result<(), RetentionError> {
         for _ in 0..TRIES {
             match self.try_to_drop(pool, events, file).await {
-                Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("55P03") => {
+                Err(error) if is_lock_timeout(&error) => {
                     pause(&CancellationToken::new(), BETWEEN).await;
                 }
                 other => return Ok(other?),

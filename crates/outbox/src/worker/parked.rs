@@ -9,7 +9,9 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::in_hand::Held;
 use super::runner::Runner;
+use crate::backoff::Backoff;
 use crate::delivery::claim::{self, Claim};
 use crate::supervise::pause;
 
@@ -27,13 +29,9 @@ pub(crate) async fn run<R: Runner>(runner: Arc<R>, shutdown: CancellationToken) 
             Ok(claims) => {
                 for claim in claims {
                     claimed += 1;
-                    let runner = Arc::clone(&runner);
+                    // In hand before the next look, whenever the task comes to run.
                     let held = runner.subscription().in_hand.hold(claim.event.event_id);
-                    running.spawn(async move {
-                        let ended = runner.redeliver(claim).await;
-                        drop(held);
-                        ended
-                    });
+                    running.spawn(again(Arc::clone(&runner), claim, held, shutdown.clone()));
                 }
             }
             Err(error) => {
@@ -54,12 +52,26 @@ pub(crate) async fn run<R: Runner>(runner: Arc<R>, shutdown: CancellationToken) 
     }
 }
 
-/// An end that was not written leaves a claim that is in nobody's hand, and is due again.
-fn report(ended: Result<Result<(), sqlx::Error>, JoinError>) {
-    match ended {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "The end of an attempt was not written"),
-        Err(error) => tracing::error!(%error, "An attempt at a delivery panicked"),
+/// One more attempt. If its end cannot be written, the claim is due again once it is in nobody's
+/// hand: soon, and later each time, since the other side was called in vain.
+async fn again<R: Runner>(runner: Arc<R>, claim: Claim, held: Held, shutdown: CancellationToken) {
+    let lease_s = runner.subscription().lease_s().unsigned_abs();
+    let unwritten = Backoff {
+        first: AFTER_ERROR,
+        cap: Duration::from_secs(lease_s.into()),
+        ..Backoff::default()
+    };
+    let wait = unwritten.bound(claim.attempt);
+    if let Err(error) = runner.redeliver(claim).await {
+        tracing::warn!(%error, "The end of an attempt was not written; again in {wait:?}");
+        pause(&shutdown, wait).await;
+    }
+    drop(held);
+}
+
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "An attempt at a delivery panicked");
     }
 }
 

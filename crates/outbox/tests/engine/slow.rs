@@ -148,7 +148,7 @@ const UNWRITTEN: &str = "
     when (old.state = 'running') execute function shop.refuse()";
 
 #[tokio::test]
-async fn a_slow_call_whose_end_was_not_written_is_made_again_at_once() {
+async fn a_slow_call_whose_end_was_not_written_is_made_again_soon() {
     let scene = Scene::new().await;
     sqlx::raw_sql(UNWRITTEN).execute(&scene.pool).await.unwrap();
     let gate = Gate::closed();
