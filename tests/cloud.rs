@@ -113,8 +113,25 @@ async fn a_later_month_bills_the_same_customers_and_needs_the_first() {
 }
 
 #[tokio::test]
+async fn whoever_closes_a_month_before_an_earlier_one_is_told() {
+    const TOLD: &str = "2026-01 is still open: close it with --period 2026-01";
+    let scene = Scene::open().await;
+    scene
+        .close("--sample cloud --accounts 30 --import-only")
+        .await;
+    let february = "--sample cloud --accounts 30 --period 2026-02 --count-mail";
+
+    let early = scene.month_close(february).run().await.exits(0);
+    let january = scene.month_close("--period 2026-01").run().await.exits(0);
+    let later = scene.month_close("--period 2026-02").run().await.exits(0);
+
+    early.says(&[TOLD]);
+    assert!(!january.err.contains(TOLD) && !later.err.contains(TOLD));
+}
+
+#[tokio::test]
 async fn killed_while_customers_are_made_it_goes_on_and_ends_as_if_undisturbed() {
-    const MANY: &str = "--sample cloud --accounts 4000 --by-account --no-workers";
+    const MANY: &str = "--sample cloud --accounts 9000 --by-account --no-workers";
     const MADE: &str = "select count(*) from billing.account";
     let scene = Scene::open().await;
     let mut left_at = Vec::new();
@@ -133,10 +150,10 @@ async fn killed_while_customers_are_made_it_goes_on_and_ends_as_if_undisturbed()
 
     // The control: a kill struck in the middle.
     assert!(
-        left_at.iter().any(|at| (1..4_000).contains(at)),
+        left_at.iter().any(|at| (1..9_000).contains(at)),
         "{left_at:?}"
     );
-    assert_eq!(scene.count(MADE).await, 4_000);
+    assert_eq!(scene.count(MADE).await, 9_000);
     assert_eq!(month(&disturbed), month(&closed(MANY).await));
 }
 
@@ -168,7 +185,16 @@ async fn what_makes_no_sense_for_a_sample_is_refused() {
         ("--sample focus --seed 5", "--sample cloud"),
         ("--sample cloud --period 2025-12", "begins in 2026-01"),
         ("--sample cloud --usage usage.csv", "cannot be used with"),
+        (
+            "--sample cloud --period 2050-01",
+            "2050-01 has not ended: close it after 2050-02-01T00:00:00Z",
+        ),
         ("--sample cloud --accounts 0", "invalid value '0'"),
+        (
+            "--sample cloud --accounts -5",
+            "invalid value '-5' for '--accounts",
+        ),
+        ("--sample cloud --seed -5", "invalid value '-5' for '--seed"),
     ] {
         let ended = scene.month_close(arguments).run().await;
         ended.exits(2).says(&[why]);

@@ -235,6 +235,10 @@ async fn a_month_that_cannot_be_closed_is_refused() {
         ("--chunk 0", "1..=500"),
         ("--by-account", "--json"),
         ("report", "no month was closed yet"),
+        (
+            "report 2050-01",
+            "2050-01 is not closed yet: close it with --period 2050-01",
+        ),
     ] {
         refused(&scene, arguments).await.says(&[told]);
     }

@@ -53,7 +53,7 @@ pub enum SiteError {
         source: sqlx::Error,
     },
     /// The schemas could not be brought up to date.
-    #[error("could not migrate {database}")]
+    #[error("could not migrate {database}; run again once this is mended")]
     Migrate {
         /// Which, without the password.
         database: String,

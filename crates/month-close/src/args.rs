@@ -68,11 +68,17 @@ pub(crate) struct CloseArgs {
         long,
         value_name = "N",
         requires = "sample",
+        allow_negative_numbers = true,
         value_parser = clap::value_parser!(u64).range(1..=100_000_000)
     )]
     pub(crate) accounts: Option<u64>,
     /// From which the sample `cloud` is drawn, 1 unless given: the same seed, the same customers
-    #[arg(long, value_name = "S", requires = "sample")]
+    #[arg(
+        long,
+        value_name = "S",
+        requires = "sample",
+        allow_negative_numbers = true
+    )]
     pub(crate) seed: Option<u64>,
     /// Only import, and close nothing
     #[arg(long, conflicts_with_all = ["dry_run", "no_workers", "as_of", "by_account"])]

@@ -9,8 +9,9 @@ use billing::report::{self, Collection};
 use billing_workers::gateways::{self, GatewayConfig};
 use billing_workers::site::Site;
 use billing_workers::{MailConfig, MailSink, WorkersConfig, report_path, write_report};
-use chrono::{DateTime, Months, NaiveDate, NaiveTime, SecondsFormat, Utc};
+use chrono::{DateTime, Months, NaiveDate, NaiveTime, SecondsFormat, TimeDelta, Utc};
 use outbox::{Mark, Origin, Relay, Since};
+use sqlx::PgPool;
 
 use crate::args::Cli;
 use crate::checks::Books;
@@ -116,6 +117,7 @@ async fn close(site: &Site, cli: &Cli) -> Result<Summary> {
         rest,
         times,
         checks,
+        earlier: earlier(pool, month).await?,
         sampled: imported.sampled,
         documents: (!cli.close.no_workers).then(|| site.documents_dir()),
         mail: (!cli.close.no_workers)
@@ -124,6 +126,12 @@ async fn close(site: &Site, cli: &Cli) -> Result<Summary> {
         report: Some(report),
         by_account,
     })
+}
+
+/// The oldest month before this one that has ended, is open and has something to bill.
+async fn earlier(pool: &PgPool, month: NaiveDate) -> Result<Option<NaiveDate>> {
+    let next = month_close::next_month(pool, outbox::clock::now()).await?;
+    Ok(next.filter(|next| *next < month))
 }
 
 /// Whoever settled the run since we began has written the report, as a rule in this folder; then
@@ -181,6 +189,7 @@ async fn dry(site: &Site, cli: &Cli) -> Result<Summary> {
         rest: Rest::default(),
         times,
         checks: Vec::new(),
+        earlier: None,
         sampled: None,
         documents: None,
         mail: None,
@@ -314,6 +323,20 @@ fn end_of(month: NaiveDate) -> DateTime<Utc> {
     next.and_time(NaiveTime::MIN).and_utc()
 }
 
+/// Nowhere on earth has the month ended, though it ends earlier in the east than in UTC.
+pub(crate) fn refuse_not_ended(month: NaiveDate) -> Result<()> {
+    const FIRST_ZONE: TimeDelta = TimeDelta::hours(14);
+    if end_of(month) - FIRST_ZONE > outbox::clock::now() {
+        return Err(not_ended(month));
+    }
+    Ok(())
+}
+
+fn not_ended(month: NaiveDate) -> anyhow::Error {
+    let (month, end) = (month.format("%Y-%m"), written(end_of(month)));
+    BadInput(format!("{month} has not ended: close it after {end}")).into()
+}
+
 fn written(instant: DateTime<Utc>) -> String {
     instant.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
@@ -343,9 +366,7 @@ fn blame(error: RunError) -> anyhow::Error {
         RunError::Start(StartError::NothingThere(month))
             if end_of(month) > outbox::clock::now() =>
         {
-            let (month, end) = (month.format("%Y-%m"), written(end_of(month)));
-            let text = format!("{month} has not ended: close it after {end}");
-            BadInput(text).into()
+            not_ended(month)
         }
         RunError::Start(error @ (StartError::NothingThere(_) | StartError::NotOver { .. })) => {
             BadInput(error.to_string()).into()

@@ -23,6 +23,11 @@ pub(crate) async fn run(site: &Site, period: Option<NaiveDate>, json: bool) -> R
         let text = format!("there is no {month} in the books: no account was ever used in it");
         return Err(BadInput(text).into());
     }
+    if month_close::run_of(site.pool(), month).await?.is_none() {
+        let month = month.format("%Y-%m");
+        let text = format!("{month} is not closed yet: close it with --period {month} first");
+        return Err(BadInput(text).into());
+    }
     let collection = report::collection(site.pool(), month)
         .await
         .context("the report failed")?;

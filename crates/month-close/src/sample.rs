@@ -19,6 +19,7 @@ use tokio::sync::mpsc::{self, Sender};
 use tokio::task::JoinSet;
 
 use crate::BadInput;
+use crate::close::refuse_not_ended;
 use crate::progress::Stage;
 
 mod cloud;
@@ -30,7 +31,10 @@ pub(crate) use self::cloud::FIRST_MONTH;
 /// Customers per unit of work: enough that a commit costs little, and few enough that the largest
 /// ones do not fill memory. Numbers are cut at its multiples, whatever was asked for, so that the
 /// last customer of a chunk stands for all before it.
-const CHUNK: u64 = 1_000;
+///
+/// COPY makes a slot for each of the first thousand rows of a table that it is handed, with a chunk
+/// of a thousand customers for nearly every row: chunks of four thousand are a tenth faster.
+const CHUNK: u64 = 4_000;
 /// Units of work at once: one is written while the next is made.
 const PARALLEL: usize = 3;
 /// How often a chunk is tried when other transactions are in its way.
@@ -267,7 +271,7 @@ fn advised(error: ChunkError, wanted: Wanted) -> anyhow::Error {
     anyhow::Error::new(error).context("the import stopped; run again to go on")
 }
 
-/// The month that was asked for.
+/// The month that was asked for. Nobody has used anything yet in one that has not ended anywhere.
 pub(crate) fn month(period: Option<NaiveDate>) -> Result<NaiveDate> {
     let month = period.unwrap_or(FIRST_MONTH);
     if month < FIRST_MONTH {
@@ -275,5 +279,6 @@ pub(crate) fn month(period: Option<NaiveDate>) -> Result<NaiveDate> {
         let text = format!("the cloud sample begins in {first}: name that month or a later one");
         return Err(BadInput(text).into());
     }
+    refuse_not_ended(month)?;
     Ok(month)
 }

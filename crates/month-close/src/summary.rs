@@ -8,6 +8,7 @@ use billing::check::Outcome;
 use billing::money::Money;
 use billing::month_close::{Figures, Run, State};
 use billing::report::{Collection, Standing};
+use chrono::NaiveDate;
 use outbox::Since;
 use serde_json::{Map, Value, json};
 
@@ -44,6 +45,8 @@ pub(crate) struct Summary {
     pub(crate) rest: Rest,
     pub(crate) times: Times,
     pub(crate) checks: Vec<Outcome>,
+    /// The oldest month before this one that has something to bill.
+    pub(crate) earlier: Option<NaiveDate>,
     pub(crate) sampled: Option<Sampled>,
     pub(crate) documents: Option<PathBuf>,
     /// Where notices went, in words.
@@ -114,6 +117,10 @@ impl Summary {
         }
         if let Some(path) = &self.report {
             eprintln!("Report     {}", path.display());
+        }
+        if let Some(month) = self.earlier {
+            let month = month.format("%Y-%m");
+            eprintln!("Earlier    {month} is still open: close it with --period {month}");
         }
         if !self.dry {
             checks::print(&self.checks);
