@@ -68,11 +68,14 @@ impl BacklogWatch {
     /// # Errors
     /// The database's.
     pub async fn look(&mut self, name: &str) -> Result<Backlog, sqlx::Error> {
-        let mut backlog = deliveries(&self.pool, name).await?;
+        let mut behind = false;
         for lane in Lane::ALL {
-            backlog.behind |= self.is_behind(name, lane).await?;
+            behind |= self.is_behind(name, lane).await?;
         }
-        Ok(backlog)
+        // Only now: an event that ends in trouble becomes a delivery when its position is passed,
+        // and whoever asked the other way round could miss it in both.
+        let backlog = deliveries(&self.pool, name).await?;
+        Ok(Backlog { behind, ..backlog })
     }
 
     /// Positions are written lazily over events of other topics, so "at the end of the log" has to

@@ -13,7 +13,8 @@ use outbox::{
 
 use crate::host::Host;
 use crate::log;
-use crate::scene::{Scene, by, impatient, keys, keys_of_one_shard};
+use crate::proxy::Proxy;
+use crate::scene::{self, Scene, by, impatient, keys, keys_of_one_shard};
 use crate::shop::Notebook;
 
 async fn of(scene: &Scene, consumer: &str) -> Backlog {
@@ -100,6 +101,30 @@ async fn whoever_has_not_passed_a_seal_is_behind() {
     let ended = "select count(*) from outbox.batch where state = 'succeeded'";
     scene.until_count(ended, 1).await;
     assert!(!of(&scene, "notebook").await.behind);
+}
+
+/// While somebody looks, an event is passed and parked.
+#[tokio::test]
+async fn an_event_that_is_parked_under_a_look_is_seen_by_it() {
+    let scene = Scene::new().await;
+    let picky = Notebook::with("notebook", |_| async { Err(Failure::retry("not now")) });
+    let _worker = Host::worker(&scene, "worker", |worker| {
+        worker.transactional(impatient("notebook", 9), picky);
+    })
+    .await;
+    let proxy = Proxy::start(scene.url(), "-- backlog: positions").await;
+    let line = scene::pool(proxy.url(), "looker", 1).await;
+    let look = tokio::spawn(async move { backlog(&line, "notebook").await.unwrap() });
+    proxy.until_frozen().await;
+
+    scene.order(keys(1)[0]).await;
+    scene.publish().await;
+    let parked = "select count(*) from outbox.delivery";
+    scene.until_count(parked, 1).await;
+    proxy.thaw();
+
+    let seen = look.await.unwrap();
+    assert_eq!((seen.behind, seen.due + seen.waiting), (false, 1));
 }
 
 #[tokio::test]
