@@ -42,7 +42,8 @@ pub struct ConsumerSpec {
     /// How many calls of an external handler run at once in a process.
     pub concurrency: usize,
     /// A call that takes longer than this leaves its batch and goes on alone: its key waits for it,
-    /// the others do not.
+    /// the others do not. So does one in twenty at most that takes twice as long as the others of
+    /// its batch did together, and more than a tenth of a second.
     pub patience: Duration,
     /// A call that takes longer than this is given up: its attempt failed. Longer than the client's
     /// own timeout, which tells more of what went wrong.

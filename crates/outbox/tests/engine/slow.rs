@@ -66,6 +66,38 @@ async fn a_slow_call_goes_on_alone_while_others_pass_and_its_late_answer_is_reco
     );
 }
 
+/// With all that patience, and a gate that opens only afterwards, the others would wait for it.
+#[tokio::test]
+async fn one_slow_call_among_many_quick_ones_is_not_waited_for() {
+    let scene = Scene::new().await;
+    let (gate, keys) = (Gate::closed(), keys_of_one_shard(40));
+    let (at, slow) = (gate.clone(), keys[2]);
+    let carrier = Carrier::with(move |event| {
+        let at = at.clone();
+        async move {
+            if event.key == slow {
+                at.pass(event.event_id).await;
+            }
+            sent()
+        }
+    });
+    scene.orders(&keys, Origin::of("customer")).await;
+    scene.publish().await;
+    let spec = ConsumerSpec {
+        patience: Duration::from_secs(3_600),
+        concurrency: 40,
+        ..impatient("carrier", 3)
+    };
+
+    let _worker = Host::worker(&scene, "worker", |w| w.external(spec, carrier)).await;
+
+    scene.until_handled("carrier", 39).await;
+    assert_eq!(scene.count(RUNNING).await, 1);
+    gate.open();
+    scene.until_handled("carrier", 40).await;
+    scene.until_count(DELIVERIES, 0).await;
+}
+
 #[tokio::test]
 async fn a_slow_call_whose_worker_died_is_made_again_after_its_deadline() {
     let scene = Scene::new().await;

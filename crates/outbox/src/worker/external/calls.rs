@@ -1,7 +1,9 @@
 //! The calls of a round: at once within the consumer's concurrency, each on a task of its own, so
 //! that a slow one can go on when its batch has waited long enough.
 //!
-//! Patience is counted from a call's own start: one that still waits for its turn is not slow.
+//! Patience is counted from a call's own start: one that still waits for its turn is not slow. It ends
+//! early where nearly all calls of a round have ended: what these took is waited once more, and no
+//! longer, because all shards of the consumer wait for the slowest call of a page.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,12 +11,13 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
 use super::super::in_hand::Held;
 use super::super::runner::panic_text;
 use super::{Answers, Intents, pace};
-use crate::clock::micros;
+use crate::clock::{self, micros};
 use crate::consumer::{Act, External, Failure};
 use crate::delivery::Parking;
 use crate::event::Event;
@@ -67,8 +70,11 @@ pub(crate) struct Refused {
     pub(crate) after: Option<Duration>,
 }
 
-/// Of so many calls that were answered one may be turned away, and the other side is not down.
+/// Of so many calls that were answered one may be turned away, and the other side is not down; of so
+/// many that were made one may be slow, and nearly all have ended.
 const FEW: usize = 20;
+/// No call is slow before, however quick the others were.
+const SLOW_MIN: Duration = Duration::from_millis(100);
 /// How long one that was turned away waits, unless the other side said.
 const TURNED_AWAY: Duration = Duration::from_secs(1);
 
@@ -82,6 +88,32 @@ impl Refused {
 }
 
 impl<H: External> Made<H> {
+    fn new() -> Self {
+        Self {
+            answers: Vec::new(),
+            failed: Vec::new(),
+            unavailable: Vec::new(),
+            slow: Vec::new(),
+            left: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, stand: Stand<H>) {
+        match stand {
+            Stand::Slow(call) => self.slow.push(call),
+            Stand::Left(event) => self.left.push(event),
+            Stand::Ended(_, Called::Answer(intent, answer)) => self.answers.push((intent, answer)),
+            Stand::Ended(event, Called::Failed(failure)) => self.failed.push((event, failure)),
+            Stand::Ended(event, Called::Unavailable { error, after }) => {
+                self.unavailable.push(Refused {
+                    event,
+                    error,
+                    after,
+                });
+            }
+        }
+    }
+
     /// Whether the other side takes calls, only not these.
     pub(crate) fn few_turned_away(&self) -> bool {
         self.unavailable.len() * FEW <= self.answers.len()
@@ -100,40 +132,36 @@ impl<H: External> Calls<H> {
     /// begins no more, except for the first few, so that every round gets somewhere: one, where a
     /// throttle says how many.
     pub(crate) async fn make(&self, intents: Intents<H>) -> Made<H> {
-        let until = Instant::now() + self.patience;
+        let (began, calls) = (Instant::now(), intents.len());
+        let until = began + self.patience;
         let few = pace::batch_min(self.at_once);
         let first = self.tokens.as_ref().map_or(few, |_| 1);
+        let hurry = CancellationToken::new();
         let mut stands = futures::stream::iter(intents.into_iter().enumerate())
-            .map(|(nth, intent)| self.stand(intent, (nth >= first).then_some(until)))
+            .map(|(nth, intent)| self.stand(intent, (nth >= first).then_some(until), &hurry))
             .buffer_unordered(self.at_once);
-        let mut made = Made {
-            answers: Vec::new(),
-            failed: Vec::new(),
-            unavailable: Vec::new(),
-            slow: Vec::new(),
-            left: Vec::new(),
-        };
+        let (mut made, mut ended) = (Made::new(), 0);
         while let Some(stand) = stands.next().await {
-            match stand {
-                Stand::Slow(call) => made.slow.push(call),
-                Stand::Left(event) => made.left.push(event),
-                Stand::Ended(_, Called::Answer(intent, answer)) => {
-                    made.answers.push((intent, answer));
-                }
-                Stand::Ended(event, Called::Failed(failure)) => made.failed.push((event, failure)),
-                Stand::Ended(event, Called::Unavailable { error, after }) => {
-                    made.unavailable.push(Refused {
-                        event,
-                        error,
-                        after,
-                    });
-                }
+            made.add(stand);
+            ended += 1;
+            if (calls - ended) * FEW <= calls {
+                break;
             }
         }
+        let once_more = Instant::now() + began.elapsed();
+        while let Some(stand) = before(once_more, &hurry, stands.next()).await {
+            made.add(stand);
+        }
+        drop(stands);
         made
     }
 
-    async fn stand(&self, (event, intent): (Event, H::Intent), until: Option<Instant>) -> Stand<H> {
+    async fn stand(
+        &self,
+        (event, intent): (Event, H::Intent),
+        until: Option<Instant>,
+        hurry: &CancellationToken,
+    ) -> Stand<H> {
         let Some(permit) = self.turn(until).await else {
             return Stand::Left(event);
         };
@@ -142,10 +170,17 @@ impl<H: External> Calls<H> {
             (Err(_), Some(_)) => return Stand::Left(event),
             (Err(error), None) => return Stand::Ended(event, not_allowed(&error)),
         }
+        let began = Instant::now();
         let mut call = self.begin((event, intent), permit);
-        match tokio::time::timeout(self.patience, &mut call.call).await {
-            Ok(joined) => Stand::Ended(call.event, settled(joined)),
-            Err(_) => Stand::Slow(call),
+        let hurried = async {
+            hurry.cancelled().await;
+            clock::pause(SLOW_MIN.saturating_sub(began.elapsed())).await;
+        };
+        tokio::select! {
+            biased;
+            joined = &mut call.call => Stand::Ended(call.event, settled(joined)),
+            () = clock::pause(self.patience) => Stand::Slow(call),
+            () = hurried => Stand::Slow(call),
         }
     }
 
@@ -194,6 +229,23 @@ impl<H: External> Calls<H> {
             call: tokio::spawn(call),
         }
     }
+}
+
+/// Waits for what is next; from that instant on in a hurry.
+async fn before<T>(
+    instant: Instant,
+    hurry: &CancellationToken,
+    next: impl Future<Output = T>,
+) -> T {
+    let mut next = std::pin::pin!(next);
+    if !hurry.is_cancelled() {
+        tokio::select! {
+            biased;
+            next = &mut next => return next,
+            () = clock::pause(instant.saturating_duration_since(Instant::now())) => hurry.cancel(),
+        }
+    }
+    next.await
 }
 
 /// The provider is not asked: as if it had said so itself.
