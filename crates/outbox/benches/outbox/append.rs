@@ -14,15 +14,18 @@ use crate::log::{Log, event};
 use crate::reference::{self, BULK, Counted, count_for};
 use crate::server;
 
-/// What is compared, each beside its reference.
-const COMPARED: [What; 6] = [
-    What::Reference,
-    What::Alone,
-    What::ReferenceBusiness,
-    What::Business,
-    What::ReferenceBulk,
-    What::Bulk,
+/// What is compared, each beside its reference. What is written in bulk comes after all the rest and
+/// into tables of its own: the server goes on vacuuming them, which is no cost of single commits.
+const COMPARED: [&[What]; 2] = [
+    &[
+        What::Reference,
+        What::Alone,
+        What::ReferenceBusiness,
+        What::Business,
+    ],
+    &[What::ReferenceBulk, What::Bulk],
 ];
+const NUMBER: usize = 6;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum What {
@@ -34,34 +37,17 @@ enum What {
     Bulk,
 }
 
-/// Every other turn goes backwards: neither always has the other's wake to work in.
 pub(crate) async fn measure(server: &Server, args: &Args) -> Result<Map<String, Value>> {
-    let log = Log::fresh(server, "append").await?;
-    reference::prepare(&log).await?;
-    let time = Duration::from_secs(args.seconds);
     let mut turns = Turns::default();
-    for turn in 1..=args.repeats {
-        eprintln!("append: turn {turn} of {}", args.repeats);
-        server::checkpoint(server).await?;
-        for what in COMPARED {
-            what.count(&log, time / 8).await?;
+    for (nth, compared) in COMPARED.into_iter().enumerate() {
+        let log = Log::fresh(server, &format!("append_{nth}")).await?;
+        reference::prepare(&log).await?;
+        for turn in 1..=args.repeats {
+            eprintln!("append: turn {turn} of {}, {compared:?}", args.repeats);
+            turns.take(server, &log, (turn, args), compared).await?;
         }
-        let mut order = COMPARED;
-        if turn % 2 == 0 {
-            order.reverse();
-        }
-        for what in order {
-            let mark = server::mark(server).await?;
-            let counted = what.count(&log, time).await?;
-            let spent = server::since(server, &mark).await?;
-            turns.0[what as usize].push(Turn {
-                events: counted.count,
-                per_s: counted.per_s,
-                spent,
-            });
-        }
+        log.close().await;
     }
-    log.close().await;
     Ok(turns.report())
 }
 
@@ -117,9 +103,39 @@ pub(crate) async fn bulk(log: &Log, time: Duration) -> Result<Counted> {
 
 /// By what was measured.
 #[derive(Debug, Default)]
-struct Turns([Vec<Turn>; COMPARED.len()]);
+struct Turns([Vec<Turn>; NUMBER]);
 
 impl Turns {
+    /// Every other turn goes backwards: neither always has the other's wake to work in.
+    async fn take(
+        &mut self,
+        server: &Server,
+        log: &Log,
+        (turn, args): (u32, &Args),
+        compared: &[What],
+    ) -> Result<()> {
+        let time = Duration::from_secs(args.seconds);
+        server::checkpoint(server).await?;
+        for what in compared {
+            what.count(log, time / 8).await?;
+        }
+        let mut order = compared.to_vec();
+        if turn % 2 == 0 {
+            order.reverse();
+        }
+        for what in order {
+            let mark = server::mark(server).await?;
+            let counted = what.count(log, time).await?;
+            let spent = server::since(server, &mark).await?;
+            self.0[what as usize].push(Turn {
+                events: counted.count,
+                per_s: counted.per_s,
+                spent,
+            });
+        }
+        Ok(())
+    }
+
     fn report(self) -> Map<String, Value> {
         let of = |what: What| &self.0[what as usize][..];
         let alone = ratios(of(What::Alone), of(What::Reference));
