@@ -264,11 +264,16 @@ pub(crate) fn spawn(arguments: &[&str]) -> Result<Child> {
         .context("cannot start a process of the measurement")
 }
 
-/// Until relay and consumers have said that they live: who comes late would be measured as slow.
+/// Whom to wake is read once a second.
+const KNOWN: Duration = Duration::from_secs(1);
+
+/// Until relay and consumers have said that they live, and the relay knows whom to wake: who comes
+/// late would be measured as slow.
 pub(crate) async fn until_all_listen(log: &Log, consumers: usize) -> Result<()> {
     loop {
         let (names, relay) = outbox::live_consumers(&log.pool).await?;
         if relay && names.len() == consumers {
+            outbox::clock::pause(KNOWN).await;
             return Ok(());
         }
         outbox::clock::pause(Duration::from_millis(20)).await;
