@@ -14,8 +14,8 @@ use crate::log::{Log, event};
 use crate::reference::{self, BULK, Counted, count_for};
 use crate::server;
 
-/// What is compared, each beside its reference. What is written in bulk comes after all the rest and
-/// into tables of its own: the server goes on vacuuming them, which is no cost of single commits.
+/// What is compared, each beside its reference. What is written in bulk comes after all the rest
+/// and into tables of its own: the server goes on vacuuming them, which no single commit costs.
 const COMPARED: [&[What]; 2] = [
     &[
         What::Reference,

@@ -137,7 +137,7 @@ impl Append {
     }
 }
 
-/// Sixteen log-ins take both cores for a fifth of a second, which none of the events is to wait for.
+/// Sixteen log-ins take both cores for a while, which none of the events is to wait for.
 async fn open_all(outbox: &Outbox) -> Result<()> {
     let begun = (0..WRITERS).map(|_| outbox.begin(Origin::of("bench")));
     for opened in try_join_all(begun).await? {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use outbox::{Act, ConsumerSpec, Origin};
+use uuid::Uuid;
 
 use crate::host::Host;
 use crate::scene::{Scene, impatient, keys_of_one_shard, until};
@@ -25,20 +26,26 @@ fn sent() -> Act<String> {
     Act::Answer("sent".to_owned())
 }
 
+/// Whose calls for one key wait at a gate.
+fn held_up_by(slow: Uuid, gate: &Gate) -> Carrier {
+    let gate = gate.clone();
+    Carrier::with(move |event| {
+        let gate = gate.clone();
+        async move {
+            if event.key == slow {
+                gate.pass(event.event_id).await;
+            }
+            sent()
+        }
+    })
+}
+
 #[tokio::test]
 async fn a_slow_call_goes_on_alone_while_others_pass_and_its_late_answer_is_recorded() {
     let scene = Scene::new().await;
     let (gate, keys) = (Gate::closed(), keys_of_one_shard(5));
-    let (at, slow) = (gate.clone(), keys[2]);
-    let carrier = Carrier::with(move |event| {
-        let at = at.clone();
-        async move {
-            if event.key == slow {
-                at.pass(event.event_id).await;
-            }
-            sent()
-        }
-    });
+    let slow = keys[2];
+    let carrier = held_up_by(slow, &gate);
     let events = scene.orders(&keys, Origin::of("customer")).await;
     scene.publish().await;
 
@@ -71,16 +78,7 @@ async fn a_slow_call_goes_on_alone_while_others_pass_and_its_late_answer_is_reco
 async fn one_slow_call_among_many_quick_ones_is_not_waited_for() {
     let scene = Scene::new().await;
     let (gate, keys) = (Gate::closed(), keys_of_one_shard(40));
-    let (at, slow) = (gate.clone(), keys[2]);
-    let carrier = Carrier::with(move |event| {
-        let at = at.clone();
-        async move {
-            if event.key == slow {
-                at.pass(event.event_id).await;
-            }
-            sent()
-        }
-    });
+    let carrier = held_up_by(keys[2], &gate);
     scene.orders(&keys, Origin::of("customer")).await;
     scene.publish().await;
     let spec = ConsumerSpec {

@@ -1,9 +1,9 @@
 //! The calls of a round: at once within the consumer's concurrency, each on a task of its own, so
 //! that a slow one can go on when its batch has waited long enough.
 //!
-//! Patience is counted from a call's own start: one that still waits for its turn is not slow. It ends
-//! early where nearly all calls of a round have ended: what these took is waited once more, and no
-//! longer, because all shards of the consumer wait for the slowest call of a page.
+//! Patience is counted from a call's own start: one that still waits for its turn is not slow. It
+//! ends early where nearly all calls of a round have ended: what these took is waited once more,
+//! and no longer, because all shards of the consumer wait for the slowest call of a page.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -70,8 +70,8 @@ pub(crate) struct Refused {
     pub(crate) after: Option<Duration>,
 }
 
-/// Of so many calls that were answered one may be turned away, and the other side is not down; of so
-/// many that were made one may be slow, and nearly all have ended.
+/// Of so many calls that were answered one may be turned away, and the other side is not down; of
+/// so many that were made one may be slow, and nearly all have ended.
 const FEW: usize = 20;
 /// No call is slow before, however quick the others were.
 const SLOW_MIN: Duration = Duration::from_millis(100);
