@@ -1,14 +1,13 @@
 //! The run: import, generate, settle, check, say.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use billing::month_close::{self, Closed, Options, Run, RunError, StartError, State};
+use billing::month_close::{self, Closed, Options, RunError, StartError, State};
 use billing::report::{self, Collection};
 use billing_workers::gateways::{self, GatewayConfig};
 use billing_workers::site::Site;
-use billing_workers::{MailConfig, MailSink, WorkersConfig, report_path, write_report};
+use billing_workers::{MailConfig, MailSink, WorkersConfig, write_report};
 use chrono::{DateTime, Months, NaiveDate, NaiveTime, SecondsFormat, TimeDelta, Utc};
 use outbox::{Mark, Origin, Relay, Since};
 use sqlx::PgPool;
@@ -73,7 +72,6 @@ async fn publish(site: &Site) -> Result<()> {
 
 async fn close(site: &Site, cli: &Cli) -> Result<Summary> {
     let (pool, origin) = (site.pool(), origin());
-    let began = outbox::clock::now();
     settle::register(pool).await?;
     let mark = Mark::now(pool).await?;
     let mut times = Times::default();
@@ -96,7 +94,9 @@ async fn close(site: &Site, cli: &Cli) -> Result<Summary> {
     let run = month_close::run_of(pool, month)
         .await?
         .unwrap_or(closed.run);
-    let report = report_of(site, &run, began).await?;
+    // Again, though whoever settled the run has written it: a charge whose answer was lost may have
+    // been found since.
+    let report = write_report(pool, run.month, &site.reports_dir()).await?;
     // Counted again: payments have moved invoices since they were generated.
     let figures = month_close::figures(pool, month).await?;
     let by_account = if cli.close.by_account {
@@ -132,17 +132,6 @@ async fn close(site: &Site, cli: &Cli) -> Result<Summary> {
 async fn earlier(pool: &PgPool, month: NaiveDate) -> Result<Option<NaiveDate>> {
     let next = month_close::next_month(pool, outbox::clock::now()).await?;
     Ok(next.filter(|next| *next < month))
-}
-
-/// Whoever settled the run since we began has written the report, as a rule in this folder; then
-/// nothing has changed since.
-async fn report_of(site: &Site, run: &Run, began: DateTime<Utc>) -> Result<PathBuf> {
-    let folder = site.reports_dir();
-    let path = report_path(&folder, run.month);
-    if run.settled_at.is_some_and(|at| began < at) && path.is_file() {
-        return Ok(path);
-    }
-    Ok(write_report(site.pool(), run.month, &folder).await?)
 }
 
 /// Everything in one transaction, rolled back at the end. While it runs it holds the locks that the

@@ -132,7 +132,9 @@ impl Summary {
         let as_of = self.run.as_of.format("%Y-%m-%d %H:%M:%S UTC");
         let state = match (self.dry, self.was_closed, self.run.state) {
             (true, _, _) => "would close like this; nothing was written",
-            (_, true, State::Closed) => "was closed already; nothing new",
+            (_, true, State::Closed) if self.events == Since::default() => {
+                "was closed already; nothing new"
+            }
             (_, _, State::Closed) if self.run.settled_at.is_some() => "is closed and settled",
             (_, _, State::Closed) => "is closed",
             (_, _, State::Running) => "is not closed yet: periods of it have not ended",
