@@ -58,6 +58,9 @@ async fn a_cloud_hosts_month_closes_clean_and_again_it_changes_nothing() {
         (&json!(0), &json!(0))
     );
     assert_eq!(month(&second), month(&first));
+    let report = std::fs::read_to_string(scene.data_dir().join("reports/2026-01.csv"));
+    let paid = report.unwrap().matches(",paid,").count();
+    assert_eq!(json!(paid), first["invoices"]["paid"]);
 }
 
 #[tokio::test]
