@@ -333,6 +333,24 @@ CREATE TABLE outbox.event_default (
 );
 ALTER TABLE ONLY outbox.event_default ALTER COLUMN xid SET (n_distinct=-0.5);
 
+CREATE VIEW outbox.head AS
+ SELECT head.consumer,
+    head.event_id,
+    head.state,
+    head.next_at,
+    head.deadline,
+    head.owner,
+    head.last_error
+   FROM (outbox.delivery head
+     JOIN outbox.consumer USING (consumer))
+  WHERE ((head.state <> 'dead'::text) AND (NOT (EXISTS ( SELECT
+           FROM outbox.delivery earlier
+          WHERE ((earlier.consumer = head.consumer) AND (earlier.key = head.key) AND (ROW(earlier.tick, earlier.id) < ROW(head.tick, head.id)) AND (earlier.state <> 'dead'::text))
+         OFFSET 0))) AND ((consumer.on_dead <> 'halt'::text) OR (NOT (EXISTS ( SELECT
+           FROM outbox.delivery earlier
+          WHERE ((earlier.consumer = head.consumer) AND (earlier.key = head.key) AND (ROW(earlier.tick, earlier.id) < ROW(head.tick, head.id)))
+         OFFSET 0)))));
+
 CREATE TABLE outbox.member (
     member uuid NOT NULL,
     consumer smallint NOT NULL,
@@ -587,7 +605,13 @@ CREATE INDEX delivery_by_batch ON outbox.delivery USING btree (batch_id) WHERE (
 
 CREATE INDEX delivery_by_key ON outbox.delivery USING btree (consumer, key, tick, id);
 
-CREATE INDEX delivery_open ON outbox.delivery USING btree (consumer) WHERE (state <> 'dead'::text);
+CREATE INDEX delivery_open ON outbox.delivery USING btree (consumer, key, tick, id) WHERE (state <> 'dead'::text);
+
+CREATE INDEX delivery_running ON outbox.delivery USING btree (consumer) WHERE (state = 'running'::text);
+
+CREATE INDEX delivery_tried ON outbox.delivery USING btree (consumer, next_at) WHERE ((state = 'retry'::text) AND (last_error IS NOT NULL));
+
+CREATE INDEX delivery_untried ON outbox.delivery USING btree (consumer, key, tick, id) WHERE ((state = 'retry'::text) AND (last_error IS NULL));
 
 CREATE INDEX event_by_id ON ONLY outbox.event USING btree (id);
 

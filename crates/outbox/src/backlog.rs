@@ -187,23 +187,22 @@ async fn deliveries(pool: &PgPool, name: &str) -> Result<Backlog, sqlx::Error> {
     let row = sqlx::query!(
         r#"
         -- backlog: deliveries
-        select
-            count(*) filter (where state = 'running' or (state = 'retry' and is_head
-                and next_at < clock_timestamp() + interval '30 seconds')) as "due!",
-            count(*) filter (where state = 'retry' and not (is_head
-                and next_at < clock_timestamp() + interval '30 seconds')) as "waiting!",
-            count(*) filter (where state = 'dead') as "dead!"
+        select due as "due!", open - due as "waiting!", dead as "dead!"
         from (
-            select state, next_at, not exists (
-                select from outbox.delivery as earlier
-                where earlier.consumer = delivery.consumer and earlier.key = delivery.key
-                    and (earlier.tick, earlier.id) < (delivery.tick, delivery.id)
-                    and (earlier.state <> 'dead' or on_dead = 'halt')
-            ) as is_head
+            select
+                count(*) filter (where state <> 'dead') as open,
+                count(*) filter (where state = 'dead') as dead,
+                count(*) filter (where state = 'running') + (
+                    select count(*)
+                    from outbox.head
+                    join outbox.consumer using (consumer)
+                    where name = $1 and state = 'retry'
+                        and next_at < clock_timestamp() + interval '30 seconds'
+                ) as due
             from outbox.delivery
             join outbox.consumer using (consumer)
             where name = $1
-        ) as delivery
+        ) as counted
         "#,
         name,
     )

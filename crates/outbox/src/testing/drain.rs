@@ -152,16 +152,13 @@ async fn open_deliveries(pool: &PgPool, names: &[&str]) -> Result<Vec<String>, s
         r#"
         -- testing: deliveries that are not over
         select name, count(*) as "open!", max(last_error) as error
-        from outbox.delivery as head
+        from outbox.delivery
         join outbox.consumer using (consumer)
         where name = any ($1)
-            and (state = 'running' or (
-                state = 'retry' and next_at <= clock_timestamp() and not exists (
-                    select from outbox.delivery as earlier
-                    where earlier.consumer = head.consumer and earlier.key = head.key
-                        and (earlier.tick, earlier.id) < (head.tick, head.id)
-                        and (earlier.state <> 'dead' or on_dead = 'halt')
-                )
+            and (state = 'running' or exists (
+                select from outbox.head
+                where head.consumer = delivery.consumer and head.event_id = delivery.event_id
+                    and next_at <= clock_timestamp()
             ))
         group by name
         order by name

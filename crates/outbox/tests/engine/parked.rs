@@ -296,3 +296,40 @@ async fn what_a_failure_says_is_written_down_whatever_it_says() {
         assert_eq!(dead.reason.chars().count(), 8_000);
     }
 }
+
+#[tokio::test]
+async fn those_that_wait_behind_another_are_not_read_again_and_again() {
+    let scene = Scene::new().await;
+    let spec = impatient("notebook", 9);
+    outbox::register(&scene.pool, &spec).await.unwrap();
+    let parked = "insert into outbox.delivery (
+            consumer, event_id, tick, id, topic, schema_version, key, part, lane, at, payload,
+            actor, state, attempt, last_error, next_at
+        )
+        select consumer, gen_random_uuid(), 1, n, 'order.placed', 1,
+            case when n <= 20000 then md5('poisoned') else md5(n::text) end::uuid, 0, 0, now(),
+            '{}', 'customer', 'retry', is_tried::int, case when is_tried then 'not yet' end,
+            now() + case when n = 1 then interval '1 hour' else interval '0' end
+        from outbox.consumer
+        cross join generate_series(1, 20040) as n
+        cross join lateral (select n = 1 or n > 20000 as is_tried) as tried";
+    scene.sql(parked).await;
+    let read = "select idx_tup_read::bigint + seq_tup_read from (
+            select sum(idx_tup_read) as idx_tup_read from pg_stat_user_indexes
+            where schemaname = 'outbox' and relname = 'delivery'
+        ) as by_index
+        join pg_stat_user_tables on schemaname = 'outbox' and relname = 'delivery'";
+
+    let worker = Host::worker(&scene, "worker", |worker| {
+        worker.transactional(spec, Notebook::of("notebook"));
+    });
+    let worker = worker.await;
+    scene.until_handled("notebook", 40).await;
+    worker.stop().await;
+
+    // A session tells what it read when it ends at the latest.
+    let sessions = "select count(*) from shop.session where application_name = 'worker'";
+    scene.until_count(sessions, 0).await;
+    let read = scene.count(read).await;
+    assert!(read < 20_000, "{read} rows were read to find 40");
+}

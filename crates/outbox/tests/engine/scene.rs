@@ -15,24 +15,6 @@ use uuid::Uuid;
 use crate::wrong::{self, patience};
 
 const SHOP: &str = include_str!("shop.sql");
-const ENGINE: &str = concat!(
-    include_str!("../../migrations/0001_outbox.sql"),
-    include_str!("../../migrations/0002_timer.sql"),
-    include_str!("../../migrations/0003_stream.sql"),
-    include_str!("../../migrations/0010_planner.sql"),
-    include_str!("../../migrations/0011_payload.sql"),
-    include_str!("../../migrations/0012_open_deliveries.sql"),
-    include_str!("../../migrations/0013_operation.sql"),
-    include_str!("../../migrations/0015_throttle.sql"),
-    include_str!("../../migrations/0016_batch.sql"),
-    include_str!("../../migrations/0017_schedule.sql"),
-    include_str!("../../migrations/0018_meta.sql"),
-    include_str!("../../migrations/0019_retention.sql"),
-    include_str!("../../migrations/0020_lanes_of_a_tick.sql"),
-    include_str!("../../migrations/0023_reshard.sql"),
-    include_str!("../../migrations/0024_batch_over.sql"),
-    include_str!("../../migrations/0027_topics_of_a_tick.sql"),
-);
 const PATIENCE: Duration = Duration::from_secs(25);
 
 /// A database, dropped when this value is.
@@ -47,7 +29,10 @@ pub(crate) struct Scene {
 impl Scene {
     pub(crate) async fn new() -> Self {
         let mut hasher = DefaultHasher::new();
-        (ENGINE, SHOP).hash(&mut hasher);
+        SHOP.hash(&mut hasher);
+        for migration in outbox::MIGRATOR.iter() {
+            migration.checksum.hash(&mut hasher);
+        }
         let template = Template::new("shop", hasher.finish());
         let db = TestDb::from_template(template, async |pool| {
             outbox::migrate(&pool).await?;
