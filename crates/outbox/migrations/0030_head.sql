@@ -2,8 +2,8 @@
 -- each with the others of its key. One key that kept 100,000 events waiting cost forty seconds a
 -- look, several times a second; 300 rows that the planner knew nothing of, fifteen milliseconds.
 --
--- A head is the lowest open delivery of its key. It is looked up per row by an index: `offset 0` keeps the
--- planner from comparing all with all.
+-- A head is the lowest open delivery of its key. Each row asks an index whether it is one:
+-- `offset 0` keeps the planner from comparing all with all.
 drop index outbox.delivery_open;
 create index delivery_open on outbox.delivery (consumer, key, tick, id) where state <> 'dead';
 

@@ -93,6 +93,12 @@ pub(crate) async fn due(
             union all
             select event_id from outbox.head where consumer = $1 and state = 'running'
         ),
+        -- Who is silent itself, as all are when the database was away, takes nobody for dead.
+        live as materialized (
+            select member
+            from outbox.member
+            where consumer = $1 and heartbeat > clock_timestamp() - interval '6 seconds'
+        ),
         due as (
             select event_id
             from outbox.delivery as head
@@ -101,11 +107,8 @@ pub(crate) async fn due(
                     or (state = 'running' and (
                         deadline < clock_timestamp()
                         or (owner = $2 and event_id <> all ($6))
-                        or ($5 and owner <> $2 and not exists (
-                            select from outbox.member
-                            where member = head.owner and consumer = $1
-                                and heartbeat > clock_timestamp() - interval '6 seconds'
-                        ))
+                        or ($5 and $2 in (select member from live)
+                            and owner not in (select member from live))
                     )))
             limit $4::bigint
             for update skip locked

@@ -3,14 +3,15 @@
 //! A claim that is its own and not among them is one whose answer was lost on the way, or whose end
 //! could not be written: nobody works on it, and nobody need wait until it runs out.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
-/// Those of one consumer, by their events.
+/// Those of one consumer, by their events. Several claims of an event can be under way: one that
+/// was taken away by another process and came back, while its first attempt has not noticed yet.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct InHand(Arc<Mutex<HashSet<Uuid>>>);
+pub(crate) struct InHand(Arc<Mutex<HashMap<Uuid, usize>>>);
 
 /// One of them, until it is dropped.
 #[derive(Debug)]
@@ -21,23 +22,47 @@ pub(crate) struct Held {
 
 impl InHand {
     pub(crate) fn hold(&self, event: Uuid) -> Held {
-        self.events().insert(event);
+        *self.events().entry(event).or_default() += 1;
         let among = self.clone();
         Held { among, event }
     }
 
     pub(crate) fn all(&self) -> Vec<Uuid> {
-        self.events().iter().copied().collect()
+        self.events().keys().copied().collect()
     }
 
-    fn events(&self) -> MutexGuard<'_, HashSet<Uuid>> {
-        // A set is whole whoever panicked beside it.
+    fn events(&self) -> MutexGuard<'_, HashMap<Uuid, usize>> {
+        // A map is whole whoever panicked beside it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.among.events().remove(&self.event);
+        let mut events = self.among.events();
+        if let Some(claims) = events.get_mut(&self.event) {
+            *claims -= 1;
+            if *claims == 0 {
+                events.remove(&self.event);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_in_hand_until_the_last_of_its_claims_has_ended() {
+        let in_hand = InHand::default();
+        let event = Uuid::from_u128(7);
+        let taken_away = in_hand.hold(event);
+        let came_back = in_hand.hold(event);
+
+        drop(taken_away);
+        assert_eq!(in_hand.all(), [event]);
+        drop(came_back);
+        assert_eq!(in_hand.all(), []);
     }
 }
