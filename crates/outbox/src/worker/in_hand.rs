@@ -63,6 +63,6 @@ mod tests {
         drop(taken_away);
         assert_eq!(in_hand.all(), [event]);
         drop(came_back);
-        assert_eq!(in_hand.all(), []);
+        assert!(in_hand.all().is_empty());
     }
 }
