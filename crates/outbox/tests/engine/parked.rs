@@ -331,5 +331,5 @@ async fn those_that_wait_behind_another_are_not_read_again_and_again() {
     let sessions = "select count(*) from shop.session where application_name = 'worker'";
     scene.until_count(sessions, 0).await;
     let read = scene.count(read).await;
-    assert!(read < 20_000, "{read} rows were read to find 40");
+    assert!(read < 3 * 20_000, "{read} rows were read to find 40");
 }
