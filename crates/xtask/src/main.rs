@@ -19,6 +19,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 
+use mutants::Bounds;
 use workspace::Workspace;
 
 const USAGE: &str = "\
@@ -29,7 +30,9 @@ usage: cargo xtask <command>
   sqlx [--check]        write the query metadata (`.sqlx`), or compare it
   schema [--check]      write the dump of the migrated schema (`schema.sql`), or compare it
   mutants               make the engine wrong in each known way; a test must notice
-  mutants --hunt [N]    count the schedules, of N (25), in which the simulation finds each mutant
+  mutants --hunt [N [S]]
+                        count the schedules, of N (25), in which the simulation finds each mutant;
+                        after S seconds with one no further schedule begins
   tidy                  check the house rules
   test [ARGUMENTS...]   run the tests; the arguments go to `cargo nextest run`";
 
@@ -48,6 +51,17 @@ fn main() -> ExitCode {
     }
 }
 
+fn hunted_within(bounds: &[&str]) -> Result<Bounds> {
+    let mut within = Bounds::default();
+    if let Some(schedules) = bounds.first() {
+        within.schedules = schedules.parse().context("N is a number of schedules")?;
+    }
+    if let Some(seconds) = bounds.get(1) {
+        within.seconds = Some(seconds.parse().context("S is a number of seconds")?);
+    }
+    Ok(within)
+}
+
 fn run(arguments: &[&str]) -> Result<()> {
     let workspace = Workspace::here()?;
     match arguments {
@@ -56,10 +70,8 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["schema"] => schema::write(&workspace),
         ["schema", "--check"] => schema::check(&workspace),
         ["mutants"] => mutants::run(&workspace),
-        ["mutants", "--hunt"] => mutants::hunt(&workspace, 25),
-        ["mutants", "--hunt", schedules] => {
-            let schedules = schedules.parse().context("N is a number of schedules")?;
-            mutants::hunt(&workspace, schedules)
+        ["mutants", "--hunt", bounds @ ..] if bounds.len() <= 2 => {
+            mutants::hunt(&workspace, hunted_within(bounds)?)
         }
         ["tidy"] => tidy::run(&workspace),
         ["test", rest @ ..] => nextest::run(&workspace, rest),

@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use local_postgres::LocalPostgres;
 
 use self::engine::{Engine, Ran};
+pub(crate) use self::hunt::Bounds;
 use self::known::{KNOWN, Known};
 use crate::throwaway::CLUSTER;
 use crate::workspace::Workspace;
@@ -32,10 +33,10 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     })
 }
 
-/// Lets the simulation look for the mutants, in so many schedules each.
-pub(crate) fn hunt(workspace: &Workspace, schedules: u64) -> Result<()> {
+/// Lets the simulation look for the mutants, within these bounds.
+pub(crate) fn hunt(workspace: &Workspace, bounds: Bounds) -> Result<()> {
     let report = workspace.target()?.join("mutants-hunt.json");
-    with_postgres(workspace, |engine| hunt::run(engine, schedules, &report))
+    with_postgres(workspace, |engine| hunt::run(engine, bounds, &report))
 }
 
 fn with_postgres(workspace: &Workspace, run: impl FnOnce(&Engine) -> Result<()>) -> Result<()> {

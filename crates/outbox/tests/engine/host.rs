@@ -1,6 +1,7 @@
-//! A worker or a relay with a runtime of its own: it can be stopped, killed in the middle of
-//! whatever it does, and its sessions can be ended, without touching the test's own.
+//! A worker, a relay or a writer with a runtime of its own: it can be stopped, frozen, killed in
+//! the middle of whatever it does, and its sessions can be ended, without touching the test's own.
 
+use std::sync::mpsc;
 use std::time::Duration;
 
 use outbox::{Outbox, Relay, Worker, WorkerConfig};
@@ -14,6 +15,8 @@ use crate::scene::{self, Scene, until};
 
 /// Connections of a host; its name is their application name.
 const CONNECTIONS: u32 = 4;
+/// Threads of a host's runtime.
+const THREADS: usize = 2;
 
 pub(crate) struct Host {
     name: String,
@@ -21,6 +24,8 @@ pub(crate) struct Host {
     runtime: Option<Runtime>,
     shutdown: CancellationToken,
     ended: oneshot::Receiver<()>,
+    /// What holds its threads while it is frozen: dropped, they go on.
+    ice: Vec<mpsc::Sender<()>>,
 }
 
 impl Host {
@@ -93,11 +98,29 @@ impl Host {
             runtime: Some(runtime),
             shutdown,
             ended,
+            ice: Vec::new(),
         }
     }
 
     /// Starts a relay and waits until it can be woken.
     pub(crate) async fn relay(scene: &Scene, name: &str) -> Self {
+        let relay = Self::doing(scene, name, async |outbox, stop| {
+            Relay::new(outbox).run(stop).await.unwrap();
+        });
+        let relays = "select count(*) from outbox.member where consumer = 0";
+        until("the relay has joined", async || {
+            scene.count(relays).await > 0
+        })
+        .await;
+        relay
+    }
+
+    /// Starts something that ends by itself, or soon after it was asked to.
+    pub(crate) fn doing<F, R>(scene: &Scene, name: &str, what: F) -> Self
+    where
+        F: FnOnce(Outbox, CancellationToken) -> R + Send + 'static,
+        R: Future<Output = ()> + Send,
+    {
         let runtime = runtime();
         let (url, who) = (scene.url().to_owned(), name.to_owned());
         let shutdown = CancellationToken::new();
@@ -105,25 +128,22 @@ impl Host {
         let stop = shutdown.clone();
         runtime.spawn(async move {
             let outbox = Outbox::new(scene::pool(&url, &who, CONNECTIONS).await);
-            Relay::new(outbox).run(stop).await.unwrap();
+            what(outbox, stop).await;
             end.send(()).unwrap();
         });
-        let relays = "select count(*) from outbox.member where consumer = 0";
-        until("the relay has joined", async || {
-            scene.count(relays).await > 0
-        })
-        .await;
         Self {
             name: name.to_owned(),
             pool: None,
             runtime: Some(runtime),
             shutdown,
             ended,
+            ice: Vec::new(),
         }
     }
 
     /// Asks it to stop, and waits until it has.
     pub(crate) async fn stop(mut self) {
+        self.thaw();
         self.shutdown.cancel();
         let ended = tokio::time::timeout(Duration::from_secs(20), &mut self.ended).await;
         ended.expect("a stop ends").expect("the host ended well");
@@ -137,6 +157,39 @@ impl Host {
     /// Ends it in the middle of whatever it does, as `kill -9` would.
     pub(crate) fn kill(mut self) {
         self.end();
+    }
+
+    /// Halts its threads wherever they are, as a suspended machine's. Its sessions stay open.
+    pub(crate) async fn freeze(&mut self) {
+        let runtime = self.runtime.as_ref().unwrap();
+        for _ in 0..THREADS {
+            let (thaw, thawed) = mpsc::channel::<()>();
+            let (halt, halted) = oneshot::channel();
+            runtime.spawn(async move {
+                halt.send(()).unwrap();
+                // Nothing is ever sent: this waits for the other end to be dropped.
+                assert!(thawed.recv().is_err());
+            });
+            self.ice.push(thaw);
+            halted.await.unwrap();
+        }
+    }
+
+    /// Lets it go on where it was.
+    pub(crate) fn thaw(&mut self) {
+        self.ice.clear();
+    }
+
+    /// Ends those of its transactions that lie idle, as the server does after some seconds.
+    pub(crate) async fn end_idle(&self, scene: &Scene) {
+        sqlx::query(
+            "select pg_terminate_backend(pid) from shop.session
+            where application_name = $1 and state like 'idle in transaction%'",
+        )
+        .bind(&self.name)
+        .execute(&scene.pool)
+        .await
+        .unwrap();
     }
 
     /// Ends its sessions, as a restart of the server would.
@@ -160,6 +213,8 @@ impl Host {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
+        // Only now: a frozen one is not to go on before it dies.
+        self.thaw();
     }
 }
 
@@ -178,5 +233,6 @@ fn config() -> WorkerConfig {
 
 fn runtime() -> Runtime {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    runtime.worker_threads(2).enable_all().build().unwrap()
+    let runtime = runtime.worker_threads(THREADS).enable_all();
+    runtime.build().unwrap()
 }

@@ -215,7 +215,7 @@ impl Scene {
     }
 
     /// The deliveries, in words.
-    async fn trouble(&self) -> Vec<String> {
+    pub(crate) async fn trouble(&self) -> Vec<String> {
         let words = "select concat_ws(' ', state, attempt, next_at - now(), deadline - now(), \
             last_error) from outbox.delivery order by tick, id";
         sqlx::query_scalar(words)

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -15,11 +16,36 @@ use super::known::{KNOWN, Known, Simulated};
 /// A test that runs the schedule of `OUTBOX_SEED` alone.
 const SCHEDULE: &str = "simulation::schedules_of_the_first_quarter";
 
+/// How long each mutant is hunted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) schedules: u64,
+    /// After so many no further schedule begins.
+    pub(crate) seconds: Option<u64>,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        let (schedules, seconds) = (25, None);
+        Self { schedules, seconds }
+    }
+}
+
+impl Bounds {
+    /// Schedules 1, 2, …, each if it may begin by now.
+    fn schedules(self) -> impl Iterator<Item = u64> {
+        let began = Instant::now();
+        let longest = self.seconds.map(Duration::from_secs);
+        (1..=self.schedules).take_while(move |_| longest.is_none_or(|most| began.elapsed() < most))
+    }
+}
+
 /// What the hunt for a mutant came to.
 enum Hunted {
     /// After so many schedules.
     Found(u64),
-    NotFound,
+    /// In so many.
+    NotFound(u64),
     /// Not hunted: what the simulation has not.
     Lacks(&'static str),
 }
@@ -31,23 +57,23 @@ struct Hunt {
     others: Vec<(u64, String)>,
 }
 
-/// Hunts each mutant in schedules 1, 2, … up to `schedules`, prints a table and writes a report.
-pub(super) fn run(engine: &Engine, schedules: u64, report: &Path) -> Result<()> {
+/// Hunts each mutant in schedules 1, 2, …, prints a table and writes a report.
+pub(super) fn run(engine: &Engine, bounds: Bounds, report: &Path) -> Result<()> {
     let mut hunts = Vec::new();
     println!("{:<19} {:>9}  invariant", "mutant", "schedules");
     for mutant in KNOWN {
-        let hunt = one(engine, mutant, schedules)?;
-        println!("{}", hunt.line(schedules));
+        let hunt = one(engine, mutant, bounds)?;
+        println!("{}", hunt.line());
         hunts.push(hunt.json());
     }
-    let found = json!({ "schedules_max": schedules, "mutants": hunts });
+    let found = json!({ "schedules_max": bounds.schedules, "mutants": hunts });
     fs::write(report, format!("{found:#}\n"))
         .with_context(|| format!("could not write {}", report.display()))?;
     println!("The same as JSON: {}", report.display());
     Ok(())
 }
 
-fn one(engine: &Engine, mutant: &'static Known, schedules: u64) -> Result<Hunt> {
+fn one(engine: &Engine, mutant: &'static Known, bounds: Bounds) -> Result<Hunt> {
     let mut others = Vec::new();
     let invariant = match mutant.simulated {
         Simulated::Breaks(invariant) => invariant,
@@ -60,8 +86,9 @@ fn one(engine: &Engine, mutant: &'static Known, schedules: u64) -> Result<Hunt> 
             });
         }
     };
-    let mut hunted = Hunted::NotFound;
-    for seed in 1..=schedules {
+    let mut hunted = Hunted::NotFound(0);
+    for seed in bounds.schedules() {
+        hunted = Hunted::NotFound(seed);
         let number = seed.to_string();
         let environment = [("OUTBOX_MUTANT", mutant.name), ("OUTBOX_SEED", &number)];
         let Ran::Failed(said) = engine.run(&[SCHEDULE], &environment)? else {
@@ -89,13 +116,15 @@ fn broken(said: &str) -> Option<&str> {
 }
 
 impl Hunt {
-    fn line(&self, schedules: u64) -> String {
+    fn line(&self) -> String {
         let (number, what) = match (&self.hunted, &self.mutant.simulated) {
             (Hunted::Found(number), Simulated::Breaks(invariant)) => {
                 (number.to_string(), (*invariant).to_owned())
             }
             (Hunted::Lacks(what), _) => ("-".to_owned(), format!("not simulated: {what}")),
-            _ => (format!("> {schedules}"), "not found".to_owned()),
+            (Hunted::Found(number) | Hunted::NotFound(number), _) => {
+                (format!("> {number}"), "not found".to_owned())
+            }
         };
         let beside = match self.others.len() {
             0 => String::new(),
@@ -111,7 +140,11 @@ impl Hunt {
         };
         let schedules = match self.hunted {
             Hunted::Found(number) => Some(number),
-            Hunted::NotFound | Hunted::Lacks(_) => None,
+            Hunted::NotFound(_) | Hunted::Lacks(_) => None,
+        };
+        let missed = match self.hunted {
+            Hunted::NotFound(number) => Some(number),
+            Hunted::Found(_) | Hunted::Lacks(_) => None,
         };
         let others: Vec<Value> = (self.others.iter())
             .map(|(seed, said)| json!({ "seed": seed, "said": said }))
@@ -120,6 +153,7 @@ impl Hunt {
             "mutant": self.mutant.name,
             "invariant": invariant,
             "found_after_schedules": schedules,
+            "not_found_in_schedules": missed,
             "not_simulated": lacks,
             "failed_otherwise": others,
         })

@@ -22,6 +22,7 @@ pub(super) enum Simulated {
 }
 
 const EVERYTHING: Simulated = Breaks("everything is handled");
+const ONCE: Simulated = Breaks("each event is handled once by each consumer");
 const ORDERED: Simulated =
     Breaks("the events of a key and lane are handled in the order of their commits");
 
@@ -66,7 +67,7 @@ pub(super) const KNOWN: &[Known] = &[
         name: "FenceByKeyAlone",
         test: "fence::a_worker_frozen_before_it_settles_loses_even_after_the_rows_were_pruned",
         says: "the frozen one settles nothing",
-        simulated: Lacks("positions older than an hour, which are pruned"),
+        simulated: ONCE,
     },
     Known {
         name: "ResultsRolledBack",
@@ -84,7 +85,7 @@ pub(super) const KNOWN: &[Known] = &[
         name: "StragglerUnmarked",
         test: "slow::a_slow_call_whose_worker_died_is_made_again_after_its_deadline",
         says: "state = 'running'",
-        simulated: Lacks("slow calls"),
+        simulated: EVERYTHING,
     },
     Known {
         name: "BlockedFlag",
@@ -102,19 +103,19 @@ pub(super) const KNOWN: &[Known] = &[
         name: "MemberAfterSeal",
         test: "batches::a_sealed_batch_takes_no_member_from_outside_nor_any_of_the_other_lane",
         says: "the batch refuses the member",
-        simulated: Lacks("batches"),
+        simulated: Breaks("no member comes behind the seal of its batch"),
     },
     Known {
         name: "OldSnapshot",
         test: "fence::a_worker_frozen_inside_its_transaction_loses_even_after_the_rows_were_pruned",
         says: "no snapshot is older than the rival's positions",
-        simulated: Lacks("positions older than an hour, which are pruned"),
+        simulated: ONCE,
     },
     Known {
         name: "BatchInOneStatement",
         test: "batches::trouble::a_batch_whose_last_facts_come_at_once_ends",
         says: "in vain for the later of two last facts ends the batch",
-        simulated: Lacks("batches"),
+        simulated: Breaks("a batch ends once all of it is handled"),
     },
     Known {
         name: "GenerationLeftOpen",
@@ -126,7 +127,7 @@ pub(super) const KNOWN: &[Known] = &[
         name: "ShardsInPlace",
         test: "reshard::a_worker_frozen_before_it_settles_loses_its_old_shard",
         says: "whoever was frozen settles nothing",
-        simulated: Lacks("reshards"),
+        simulated: ONCE,
     },
     Known {
         name: "ForeignIdsTrusted",
