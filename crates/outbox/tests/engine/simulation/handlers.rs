@@ -42,7 +42,7 @@ impl Beat {
 /// Whoever lost its connection may hold what it claimed until the claim runs out: soon.
 pub(super) fn config() -> WorkerConfig {
     WorkerConfig {
-        poll: Duration::from_millis(10),
+        poll: Duration::from_millis(100),
         lease_s: 2,
         ..WorkerConfig::default()
     }
