@@ -9,14 +9,14 @@ use billing_workers::gateways::{self, GatewayConfig};
 use billing_workers::site::Site;
 use billing_workers::{MailConfig, MailSink, WorkersConfig, write_report};
 use chrono::{DateTime, Months, NaiveDate, NaiveTime, SecondsFormat, TimeDelta, Utc};
-use outbox::{Mark, Origin, Relay, Since};
+use outbox::{Mark, Origin, Relay, Rest, Since};
 use sqlx::PgPool;
 
 use crate::args::Cli;
 use crate::checks::Books;
 use crate::import::Imported;
 use crate::progress::Stage;
-use crate::settle::{self, Rest};
+use crate::settle;
 use crate::summary::{self, Summary, Times};
 use crate::{BadInput, Verdict, checks, import, is_bad_input};
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use billing_workers::WorkersConfig;
-use outbox::{BacklogWatch, Mark, Outbox, Relay, RunError, Worker, WorkerConfig};
+use outbox::{BacklogWatch, Outbox, Relay, Rest, RunError, Worker, WorkerConfig};
 use sqlx::PgPool;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -28,15 +28,6 @@ const ESTIMATE_SHARE: u32 = 20;
 /// restarts, is back sooner, and relay and workers wait for it.
 const AWAY_MAX: Duration = Duration::from_secs(120);
 const LOOK_AWAY: Duration = Duration::from_secs(1);
-
-/// What is left when no delivery is due any more.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Rest {
-    /// Deliveries that wait for a later attempt.
-    pub(crate) waiting: i64,
-    /// Dead letters.
-    pub(crate) dead: i64,
-}
 
 /// Registers the consumers, whoever will run them: what is appended from now on waits for them.
 pub(crate) async fn register(pool: &PgPool) -> Result<(), sqlx::Error> {
@@ -134,7 +125,7 @@ impl Draining<'_> {
         if before.is_some_and(|before| before + MANY < done) {
             return Ok(Look::Again(LOOK_BUSY));
         }
-        let rest = rest_of(pool, &mut self.backlogs).await?;
+        let rest = self.backlogs.rest(&billing_workers::names()).await?;
         Ok(rest.map_or(Look::Again(LOOK_QUIET), Look::Drained))
     }
 }
@@ -148,28 +139,9 @@ async fn others_do_it(pool: &PgPool) -> Result<bool> {
 }
 
 /// What is left, once nothing is due.
-pub(crate) async fn drained(pool: &PgPool) -> Result<Option<Rest>> {
-    rest_of(pool, &mut BacklogWatch::new(pool.clone())).await
-}
-
-async fn rest_of(pool: &PgPool, backlogs: &mut BacklogWatch) -> Result<Option<Rest>> {
-    let mark = Mark::now(pool).await?;
-    if outbox::pending(pool).await? > 0 {
-        return Ok(None);
-    }
-    let mut rest = Rest::default();
-    for name in billing_workers::names() {
-        let backlog = backlogs.look(name).await?;
-        if backlog.behind || backlog.due > 0 {
-            return Ok(None);
-        }
-        rest.waiting += backlog.waiting;
-        rest.dead += backlog.dead;
-    }
-    // What was committed meanwhile may be for a consumer that was asked before: the end of the
-    // run's batch is, when the last consumer passes its seal.
-    let since = mark.since(pool).await?;
-    Ok((since.appended == 0).then_some(rest))
+pub(crate) async fn drained(pool: &PgPool) -> Result<Option<Rest>, sqlx::Error> {
+    let mut backlogs = BacklogWatch::new(pool.clone());
+    backlogs.rest(&billing_workers::names()).await
 }
 
 /// Progress of the consumers, from their positions.

@@ -9,13 +9,12 @@ use billing::money::Money;
 use billing::month_close::{Figures, Run, State};
 use billing::report::{Collection, Standing};
 use chrono::NaiveDate;
-use outbox::Since;
+use outbox::{Rest, Since};
 use serde_json::{Map, Value, json};
 
 use crate::import::Imported;
 use crate::progress::seconds;
 use crate::sample::Sampled;
-use crate::settle::Rest;
 use crate::{Verdict, checks, memory, report};
 
 /// External id → currency code → what was invoiced.

@@ -311,8 +311,12 @@ impl UnitOfWork {
     /// [`CommitError`]: also when a statement of this transaction failed earlier and the error was
     /// overlooked, or when a change was not announced.
     pub async fn commit(mut self) -> Result<u64, CommitError> {
+        let is_planned_soon = timer::is_any_soon(&self.timers);
         let appended = self.flush().await?;
         self.take_tx().commit().await?;
+        if is_planned_soon {
+            self.waker.tell_of_plans();
+        }
         if appended > 0 {
             self.waker.wake_relays();
         }

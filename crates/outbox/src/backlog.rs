@@ -1,8 +1,11 @@
 //! What is still to come: committed events without a tick, events behind a consumer's positions,
 //! and deliveries in trouble.
 
+use std::time::Duration;
+
 use sqlx::PgPool;
 
+use crate::clock::micros;
 use crate::tick::{self, Content, Diff, Snapshot};
 
 mod watch;
@@ -151,9 +154,19 @@ pub async fn unread_estimate(pool: &PgPool) -> Result<i64, sqlx::Error> {
 pub struct Backlog {
     /// Whether the log holds events that the consumer has not passed.
     pub behind: bool,
-    /// Deliveries that run, or are due within half a minute.
+    /// Deliveries that run, or are due soon: within half a minute, unless [`BacklogWatch::soon`]
+    /// says otherwise.
     pub due: i64,
     /// Deliveries that wait longer, or behind another of their key.
+    pub waiting: i64,
+    /// Dead letters.
+    pub dead: i64,
+}
+
+/// What is left when there is nothing to do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rest {
+    /// Deliveries that wait for a later attempt, or behind another of their key.
     pub waiting: i64,
     /// Dead letters.
     pub dead: i64,
@@ -183,7 +196,7 @@ pub async fn backlog(pool: &PgPool, name: &str) -> Result<Backlog, sqlx::Error> 
     BacklogWatch::new(pool.clone()).look(name).await
 }
 
-async fn deliveries(pool: &PgPool, name: &str) -> Result<Backlog, sqlx::Error> {
+async fn deliveries(pool: &PgPool, name: &str, soon: Duration) -> Result<Backlog, sqlx::Error> {
     let row = sqlx::query!(
         r#"
         -- backlog: deliveries
@@ -197,7 +210,7 @@ async fn deliveries(pool: &PgPool, name: &str) -> Result<Backlog, sqlx::Error> {
                     from outbox.head
                     join outbox.consumer using (consumer)
                     where name = $1 and state = 'retry'
-                        and next_at < clock_timestamp() + interval '30 seconds'
+                        and next_at <= clock_timestamp() + $2::bigint * interval '1 microsecond'
                 ) as due
             from outbox.delivery
             join outbox.consumer using (consumer)
@@ -205,6 +218,7 @@ async fn deliveries(pool: &PgPool, name: &str) -> Result<Backlog, sqlx::Error> {
         ) as counted
         "#,
         name,
+        micros(soon),
     )
     .fetch_one(pool)
     .await?;

@@ -41,7 +41,9 @@ mod wake;
 mod worker;
 
 pub use append::{CommitError, Locked, Origin, Outbox, UnitOfWork};
-pub use backlog::{Backlog, BacklogWatch, Mark, Since, backlog, handled, pending, unread_estimate};
+pub use backlog::{
+    Backlog, BacklogWatch, Mark, Rest, Since, backlog, handled, pending, unread_estimate,
+};
 pub use backoff::Backoff;
 pub use batch::{Batch, NewBatch};
 pub use cancel::Cancelled;

@@ -38,9 +38,9 @@ const BETWEEN: Duration = Duration::from_millis(4);
 const POLL_IDLE: Duration = Duration::from_millis(250);
 /// How many empty looks make a relay idle.
 const ACTIVE_LOOKS: u32 = 100;
-/// What is due later than that is asked for again: it may have been cancelled, and something due
-/// before it may have been planned.
-const TIMERS: Duration = Duration::from_millis(250);
+/// What is due later than that is asked for again: it may have been cancelled, and who planned
+/// something due before it may not have been heard.
+const TIMERS: Duration = Duration::from_secs(1);
 /// How often partitions are looked after: twenty million ids last longer.
 const PARTITIONS: Duration = Duration::from_secs(60);
 const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -157,9 +157,9 @@ impl Relay {
         loops.spawn(supervised("relay", shutdown.clone(), move || {
             relay.clone().keep_cutting(listener.clone(), stop.clone())
         }));
-        let (relay, stop) = (self.clone(), shutdown.clone());
+        let (relay, stop, plans) = (self.clone(), shutdown.clone(), ear.plans());
         loops.spawn(supervised("relay", shutdown.clone(), move || {
-            relay.clone().keep_firing(stop.clone())
+            relay.clone().keep_firing(plans.clone(), stop.clone())
         }));
         loops.spawn(watch.clone().keep_looking());
         let (relay, stop) = (self.clone(), watch.stop());
@@ -246,8 +246,8 @@ impl Relay {
         Ok(wait)
     }
 
-    /// Not woken by appends: a busy log would ask for timers at every commit.
-    async fn keep_firing(self, shutdown: CancellationToken) {
+    /// Not woken by appends, only by plans for soon: a busy log would ask for timers at every commit.
+    async fn keep_firing(self, mut plans: Listener, shutdown: CancellationToken) {
         let mut pruned: Option<Instant> = None;
         while !shutdown.is_cancelled() {
             if pruned.is_none_or(|pruned| pruned.elapsed() > PRUNE) {
@@ -263,7 +263,10 @@ impl Relay {
                     AFTER_ERROR
                 }
             };
-            pause(&shutdown, wait).await;
+            tokio::select! {
+                () = pause(&shutdown, wait) => {}
+                () = plans.woken() => pause(&shutdown, BETWEEN).await,
+            }
         }
     }
 }

@@ -24,16 +24,20 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::append::{Columns, Origin, Pending};
+use crate::clock;
 use crate::event::NewEvent;
 
 /// How many timers fire in one statement: few enough that a crowd due at midnight does not hold its
 /// locks for long.
 const AT_ONCE: i64 = 500;
+
+/// Longer than a relay waits between two looks, and than clocks differ.
+const SOON: TimeDelta = TimeDelta::minutes(1);
 
 /// A timer that has not fired.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,6 +135,13 @@ pub(crate) async fn cancel(tx: &mut PgConnection, event_id: Uuid) -> Result<bool
     .execute(tx)
     .await?;
     Ok(removed.rows_affected() == 1)
+}
+
+/// Whether one of these is for soon, as far as this process' clock can tell: then a relay is told,
+/// and need not ask all the time what was planned.
+pub(crate) fn is_any_soon(timers: &[NewTimer]) -> bool {
+    let soon = clock::now() + SOON;
+    timers.iter().any(|timer| timer.due_at < soon)
 }
 
 /// For how long no timer and no schedule will be due, at most `most`; nothing when one is.

@@ -1,4 +1,5 @@
-//! Wake-up: an empty datagram says "look now". A lost one costs one poll, never an event.
+//! Wake-up: an empty datagram says "look now", one that is not says "something is planned for soon".
+//! A lost one costs one poll, never an event.
 //!
 //! NOTIFY would serve, but inside a business transaction its lock is cluster-wide and held through
 //! the durable wait: commits per second fall to a third.
@@ -40,6 +41,11 @@ enum Who {
     Workers,
 }
 
+/// Something was committed or published.
+const NEWS: &[u8] = &[];
+/// Something was planned for soon.
+const PLANS: &[u8] = &[1];
+
 impl Waker {
     pub(crate) fn new(pool: PgPool) -> Self {
         let sockets = [
@@ -56,20 +62,25 @@ impl Waker {
 
     /// Events were committed: a relay should cut a tick.
     pub fn wake_relays(&self) {
-        self.wake(Who::Relays);
+        self.wake(Who::Relays, NEWS);
+    }
+
+    /// An event was planned for soon: a relay should look when.
+    pub(crate) fn tell_of_plans(&self) {
+        self.wake(Who::Relays, PLANS);
     }
 
     /// A tick was cut: workers should read it.
     pub(crate) fn wake_workers(&self) {
-        self.wake(Who::Workers);
+        self.wake(Who::Workers, NEWS);
     }
 
-    fn wake(&self, who: Who) {
+    fn wake(&self, who: Who, why: &'static [u8]) {
         let (addresses, stale) = self.known(who);
-        self.send(&addresses);
+        self.send(&addresses, why);
         if stale {
             let waker = self.clone();
-            tokio::spawn(async move { waker.read_again(who).await });
+            tokio::spawn(async move { waker.read_again(who, why).await });
         }
     }
 
@@ -86,7 +97,7 @@ impl Waker {
         (known.addresses.clone(), stale)
     }
 
-    async fn read_again(&self, who: Who) {
+    async fn read_again(&self, who: Who, why: &[u8]) {
         let read = match who {
             Who::Relays => member::addresses_of_relays(&self.0.pool).await,
             Who::Workers => member::addresses_of_workers(&self.0.pool).await,
@@ -103,7 +114,7 @@ impl Waker {
             .collect();
         known.addresses = addresses;
         drop(known);
-        self.send(&new);
+        self.send(&new, why);
     }
 
     fn slot(&self, who: Who) -> &Mutex<Known> {
@@ -113,13 +124,13 @@ impl Waker {
         }
     }
 
-    fn send(&self, addresses: &[SocketAddr]) {
+    fn send(&self, addresses: &[SocketAddr], why: &[u8]) {
         let [four, six] = &self.0.sockets;
         for address in addresses {
             let Some(socket) = (if address.is_ipv4() { four } else { six }) else {
                 continue;
             };
-            if let Err(error) = socket.send_to(&[], address) {
+            if let Err(error) = socket.send_to(why, address) {
                 tracing::trace!(%error, %address, "A wake-up was not sent; its receiver polls");
             }
         }
@@ -139,7 +150,8 @@ fn open(address: SocketAddr) -> Option<UdpSocket> {
 #[derive(Debug)]
 pub(crate) struct Ear {
     address: SocketAddr,
-    heard: watch::Receiver<u64>,
+    news: watch::Receiver<u64>,
+    plans: watch::Receiver<u64>,
 }
 
 impl Ear {
@@ -147,21 +159,27 @@ impl Ear {
     pub(crate) async fn listen(host: IpAddr) -> std::io::Result<Self> {
         let socket = tokio::net::UdpSocket::bind((host, 0)).await?;
         let address = socket.local_addr()?;
-        let (sender, heard) = watch::channel(0);
+        let (tell, news) = watch::channel(0);
+        let (tell_of_plans, plans) = watch::channel(0);
         tokio::spawn(async move {
-            let mut nothing = [0_u8; 1];
+            let mut why = [0_u8; 1];
             loop {
                 tokio::select! {
-                    () = sender.closed() => return,
-                    received = socket.recv_from(&mut nothing) => match received {
-                        Ok(_) => sender.send_modify(|heard| *heard += 1),
+                    () = tell.closed() => return,
+                    received = socket.recv_from(&mut why) => match received {
+                        Ok((0, _)) => tell.send_modify(|heard| *heard += 1),
+                        Ok(_) => tell_of_plans.send_modify(|heard| *heard += 1),
                         // Linux reports an ICMP answer to an earlier datagram here; go on.
                         Err(error) => tracing::trace!(%error, "The wake-up socket reported"),
                     }
                 }
             }
         });
-        Ok(Self { address, heard })
+        Ok(Self {
+            address,
+            news,
+            plans,
+        })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -170,7 +188,12 @@ impl Ear {
 
     /// A listener for one loop.
     pub(crate) fn listener(&self) -> Listener {
-        Listener(self.heard.clone())
+        Listener(self.news.clone())
+    }
+
+    /// A listener for the loop that fires what is planned.
+    pub(crate) fn plans(&self) -> Listener {
+        Listener(self.plans.clone())
     }
 }
 

@@ -8,7 +8,9 @@ use billing::import::{ImportOptions, OnBadRow, focus};
 use billing::month_close;
 use billing_workers::{MailConfig, WorkersConfig};
 use chrono::{DateTime, NaiveDate, Utc};
-use outbox::{Event, Mark, Origin, Outbox, Recorded, Relay, RunError, Worker, WorkerConfig};
+use outbox::{
+    BacklogWatch, Event, Origin, Outbox, Recorded, Relay, RunError, Worker, WorkerConfig,
+};
 use sqlx::Row as _;
 use tempfile::TempDir;
 use testkit::{TestDb, until};
@@ -103,19 +105,12 @@ impl World {
     }
 
     async fn is_drained(&self) -> bool {
-        let pool = self.outbox.pool();
-        let mark = Mark::now(pool).await.unwrap();
-        let mut left = outbox::pending(pool).await.unwrap() > 0;
         // One that is not registered yet has nothing to do, as far as anybody knows.
         let registered = self.ask("select count(*)::text from outbox.consumer").await;
-        left |= registered != billing_workers::names().len().to_string();
-        for name in billing_workers::names() {
-            let backlog = outbox::backlog(pool, name).await.unwrap();
-            left |= backlog.behind || backlog.due > 0 || backlog.waiting > 0;
-        }
-        // What was committed meanwhile may be for a consumer that was asked before.
-        left |= mark.since(pool).await.unwrap().appended > 0;
-        !left
+        let names = billing_workers::names();
+        let mut backlogs = BacklogWatch::new(self.outbox.pool().clone());
+        let rest = backlogs.rest(&names).await.unwrap();
+        registered == names.len().to_string() && rest.is_some_and(|rest| rest.waiting == 0)
     }
 
     pub(crate) async fn ask(&self, question: &'static str) -> String {

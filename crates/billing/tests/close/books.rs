@@ -12,8 +12,8 @@ use billing::report::{self, Fact};
 use billing::usage::{self, UsageEvent, UsageKey};
 use chrono::{DateTime, NaiveDate, Utc};
 use outbox::{
-    ConsumerSpec, Event, Failure, Obsolete, Origin, Outbox, Relay, Transactional, UnitOfWork,
-    Worker, WorkerConfig,
+    BacklogWatch, ConsumerSpec, Event, Failure, Obsolete, Origin, Outbox, Relay, Transactional,
+    UnitOfWork, Worker, WorkerConfig,
 };
 use rust_decimal::Decimal;
 use sha2::{Digest, Sha256};
@@ -196,11 +196,9 @@ impl Books {
     }
 
     async fn is_at_rest(&self) -> bool {
-        let mut rests = outbox::pending(self.pool()).await.unwrap() == 0;
-        for name in ["report", "documents"] {
-            rests &= !outbox::backlog(self.pool(), name).await.unwrap().behind;
-        }
-        rests
+        let mut backlogs = BacklogWatch::new(self.pool().clone());
+        let rest = backlogs.rest(&["report", "documents"]).await.unwrap();
+        rest.is_some()
     }
 }
 

@@ -1,23 +1,27 @@
 //! Whether consumers are behind, asked again and again.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 
-use super::{Backlog, deliveries};
+use super::{Backlog, Mark, Rest, deliveries, pending};
 use crate::batch::SEALED;
 use crate::event::{Event, Lane, LogPoint};
 use crate::transport::postgres;
 
 /// How many events are looked through at once.
 const PAGE: i64 = 2_000;
+/// A delivery that is due within that time is waited for.
+const SOON: Duration = Duration::from_secs(30);
 
 /// Looks at backlogs again and again: what a consumer had passed at one look is not read for the
 /// next.
 #[derive(Debug)]
 pub struct BacklogWatch {
     pool: PgPool,
+    soon: Duration,
     passed: BTreeMap<(String, Lane), Passed>,
 }
 
@@ -59,8 +63,43 @@ impl BacklogWatch {
     /// Begins to look at this log.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
-        let passed = BTreeMap::new();
-        Self { pool, passed }
+        Self {
+            pool,
+            soon: SOON,
+            passed: BTreeMap::new(),
+        }
+    }
+
+    /// Within which time a delivery is due and does not wait.
+    #[must_use]
+    pub fn soon(self, soon: Duration) -> Self {
+        Self { soon, ..self }
+    }
+
+    /// What these consumers leave once all that is committed is published and handled, but for what
+    /// waits; nothing as long as there is something to do. Ask again then: it is asked of one after
+    /// the other while others work, and says "something" when in doubt. A consumer that is not
+    /// registered has nothing to do.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn rest(&mut self, names: &[&str]) -> Result<Option<Rest>, sqlx::Error> {
+        let mark = Mark::now(&self.pool).await?;
+        if pending(&self.pool).await? > 0 {
+            return Ok(None);
+        }
+        let mut rest = Rest::default();
+        for name in names {
+            let backlog = self.look(name).await?;
+            if backlog.behind || backlog.due > 0 {
+                return Ok(None);
+            }
+            rest.waiting += backlog.waiting;
+            rest.dead += backlog.dead;
+        }
+        // What was committed meanwhile may be for a consumer that was asked before.
+        let since = mark.since(&self.pool).await?;
+        Ok((since.appended == 0).then_some(rest))
     }
 
     /// What the consumer `name` has still to do now; nothing for one that is not registered.
@@ -74,13 +113,13 @@ impl BacklogWatch {
         }
         // Only now: an event that ends in trouble becomes a delivery when its position is passed,
         // and whoever asked the other way round could miss it in both.
-        let backlog = deliveries(&self.pool, name).await?;
+        let backlog = deliveries(&self.pool, name, self.soon).await?;
         Ok(Backlog { behind, ..backlog })
     }
 
     /// Positions are written lazily over events of other topics, so "at the end of the log" has to
     /// be asked of the events, not of the numbers.
-    pub(crate) async fn is_behind(&mut self, name: &str, lane: Lane) -> Result<bool, sqlx::Error> {
+    async fn is_behind(&mut self, name: &str, lane: Lane) -> Result<bool, sqlx::Error> {
         let mut conn = self.pool.acquire().await?;
         let shards = stands(&mut conn, name, lane).await?;
         let Some(first) = shards.first() else {

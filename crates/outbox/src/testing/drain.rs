@@ -8,10 +8,8 @@ use tokio_util::sync::CancellationToken;
 use crate::backlog::{self, BacklogWatch};
 use crate::clock;
 use crate::consumer;
-use crate::event::Lane;
 use crate::relay::Relay;
 use crate::supervise::RunError;
-use crate::tick;
 use crate::timer;
 use crate::worker::Worker;
 
@@ -97,8 +95,9 @@ async fn until_idle(
     patience: Duration,
     stop: &CancellationToken,
 ) -> Result<Vec<String>, sqlx::Error> {
+    let mut backlogs = BacklogWatch::new(pool.clone()).soon(Duration::ZERO);
     let waiting = async {
-        while !left(pool, names).await?.is_empty() {
+        while !is_idle(&mut backlogs, pool, names).await? {
             clock::pause(POLL).await;
         }
         Ok::<_, sqlx::Error>(())
@@ -110,19 +109,23 @@ async fn until_idle(
     }
 }
 
-/// What is left, in words. The questions are asked one after the other while others work, so their
-/// order matters: positions, then deliveries, then timers, then the log's unpublished end, each of
-/// which what comes before can only add to; and no tick may be cut meanwhile, which would give the
-/// first ones new work.
+/// Timers first: what one of them appends meanwhile is noticed behind it.
+async fn is_idle(
+    backlogs: &mut BacklogWatch,
+    pool: &PgPool,
+    names: &[&'static str],
+) -> Result<bool, sqlx::Error> {
+    let is_due = timer::due_in(pool, Duration::MAX).await?.is_zero();
+    Ok(!is_due && backlogs.rest(names).await?.is_some())
+}
+
+/// What is left, in words.
 async fn left(pool: &PgPool, names: &[&'static str]) -> Result<Vec<String>, sqlx::Error> {
-    let tick = newest_tick(pool).await?;
     let mut left = Vec::new();
     let mut backlogs = BacklogWatch::new(pool.clone());
     for name in names {
-        for lane in Lane::ALL {
-            if backlogs.is_behind(name, lane).await? {
-                left.push(format!("{name} has unread events in the {lane:?} lane"));
-            }
+        if backlogs.look(name).await?.behind {
+            left.push(format!("{name} has unread events"));
         }
     }
     left.extend(open_deliveries(pool, names).await?);
@@ -133,16 +136,10 @@ async fn left(pool: &PgPool, names: &[&'static str]) -> Result<Vec<String>, sqlx
     if pending > 0 {
         left.push(format!("{pending} events are not published"));
     }
-    if newest_tick(pool).await? != tick {
-        left.push("events were published just now".to_owned());
+    if left.is_empty() {
+        left.push("others go on appending".to_owned());
     }
     Ok(left)
-}
-
-async fn newest_tick(pool: &PgPool) -> Result<i64, sqlx::Error> {
-    let mut conn = pool.acquire().await?;
-    let (newest, _, _) = tick::newest(&mut conn).await?;
-    Ok(newest.n)
 }
 
 /// Those that run, and heads of their keys that are due.

@@ -87,6 +87,6 @@ async fn a_timer_fires_at_its_instant_and_not_at_the_next_look() {
     println!("late by {late:?} ms");
     late.sort_unstable();
     assert!(late[0] >= 0, "{late:?}");
-    // The median: this machine may be busy. Looks every 250 ms are late by 125 ms in the middle.
+    // The median: this machine may be busy. Looks once a second are late by half of one.
     assert!(late[4] < 50, "{late:?}");
 }

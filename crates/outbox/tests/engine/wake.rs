@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use outbox::WorkerConfig;
+use outbox::{Origin, WorkerConfig};
 use tokio_util::sync::CancellationToken;
 
 use crate::host::Host;
-use crate::scene::{Scene, impatient, keys};
+use crate::scene::{Scene, impatient, keys, placed};
 use crate::shop::Notebook;
 
 fn polling(poll: Duration) -> WorkerConfig {
@@ -57,6 +57,26 @@ async fn a_worker_that_hardly_polls_hears_of_each_tick_at_once() {
         "the slowest took {:?}",
         times[17]
     );
+}
+
+/// A relay that is not told looks at its plans once a second.
+#[tokio::test]
+async fn a_relay_is_told_of_what_is_planned_for_soon() {
+    let scene = Scene::new().await;
+    let _relay = Host::relay(&scene, "relay").await;
+    let began = Instant::now();
+
+    for nth in 1..=20 {
+        let mut tx = scene.outbox.begin(Origin::of("customer")).await.unwrap();
+        let locked = tx.locked(keys(1)[0]);
+        tx.append_at(locked, outbox::clock::now(), placed());
+        tx.commit().await.unwrap();
+        let fired = "select count(*) from outbox.event";
+        scene.until_count(fired, nth).await;
+    }
+
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(10), "{took:?} for 20, in turn");
 }
 
 /// Hosts of a network, as far as one machine can have them: loopback has more than one address.
