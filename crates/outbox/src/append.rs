@@ -9,8 +9,8 @@
 //! Owns `outbox.event`.
 
 mod rows;
+mod turns;
 
-use std::num::NonZero;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -94,17 +94,6 @@ pub struct Outbox {
     bulk: Arc<Semaphore>,
 }
 
-/// How many transactions of handlers of bulk events a process has open at once, per core. More of
-/// them would only queue for the same cores, and an interactive event behind them.
-const BULK_PER_CORE: usize = 2;
-
-/// They never take more than half of the connections either.
-fn bulk_turns(pool: &PgPool) -> usize {
-    let cores = std::thread::available_parallelism().map_or(2, NonZero::get);
-    let connections = usize::try_from(pool.options().get_max_connections()).unwrap_or(usize::MAX);
-    (BULK_PER_CORE * cores.max(2)).min(connections / 2).max(1)
-}
-
 /// READ COMMITTED whatever the database prefers: in an older snapshot a position is no fence. An
 /// idle one ends after this long, so that a process that was frozen inside it holds nobody up.
 const BEGIN: &str = "begin isolation level read committed; \
@@ -120,7 +109,7 @@ impl Outbox {
     pub fn new(pool: PgPool) -> Self {
         Self {
             waker: Waker::new(pool.clone()),
-            bulk: Arc::new(Semaphore::new(bulk_turns(&pool))),
+            bulk: Arc::new(Semaphore::new(turns::of_bulk(&pool))),
             pool,
         }
     }

@@ -246,7 +246,7 @@ impl Relay {
         Ok(wait)
     }
 
-    /// Not woken by appends, only by plans for soon: a busy log would ask for timers at every commit.
+    /// Not woken by appends, only by plans for soon: a busy log would ask at every commit.
     async fn keep_firing(self, mut plans: Listener, shutdown: CancellationToken) {
         let mut pruned: Option<Instant> = None;
         while !shutdown.is_cancelled() {

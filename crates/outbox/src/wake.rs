@@ -1,5 +1,5 @@
-//! Wake-up: an empty datagram says "look now", one that is not says "something is planned for soon".
-//! A lost one costs one poll, never an event.
+//! Wake-up: an empty datagram says "look now", another one "something is planned for soon". A lost
+//! one costs one poll, never an event.
 //!
 //! NOTIFY would serve, but inside a business transaction its lock is cluster-wide and held through
 //! the durable wait: commits per second fall to a third.

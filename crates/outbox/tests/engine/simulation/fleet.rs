@@ -233,8 +233,9 @@ impl Fleet {
         self.scene.sql(prune).await;
     }
 
-    /// The keys of a consumer are divided otherwise, unless somebody claims some of them. Into so many
-    /// that the worker on a line, which keeps its shards as long as it is alive, cannot have them all.
+    /// The keys of a consumer are divided otherwise, unless somebody claims some of them. Into so
+    /// many that the worker on a line, which keeps its shards as long as it is alive, cannot have
+    /// them all.
     pub(super) async fn reshard_perhaps(&mut self) -> Option<String> {
         if self.dice.below(4) > 0 {
             return None;
