@@ -1,6 +1,6 @@
 //! `cargo xtask mutants --hunt`: how many schedules the simulation needs to find each mutant.
 //!
-//! A mutant is found by the schedule in which the invariant that it breaks is the one that fails.
+//! A mutant is found by the schedule in which an invariant that it breaks is the one that fails.
 //! What else fails meanwhile is told and does not count.
 
 use std::fs;
@@ -42,8 +42,8 @@ impl Bounds {
 
 /// What the hunt for a mutant came to.
 enum Hunted {
-    /// After so many schedules.
-    Found(u64),
+    /// After so many schedules, by this invariant.
+    Found(u64, &'static str),
     /// In so many.
     NotFound(u64),
     /// Not hunted: what the simulation has not.
@@ -75,8 +75,8 @@ pub(super) fn run(engine: &Engine, bounds: Bounds, report: &Path) -> Result<()> 
 
 fn one(engine: &Engine, mutant: &'static Known, bounds: Bounds) -> Result<Hunt> {
     let mut others = Vec::new();
-    let invariant = match mutant.simulated {
-        Simulated::Breaks(invariant) => invariant,
+    let invariants = match mutant.simulated {
+        Simulated::Breaks(invariants) => invariants,
         Simulated::Lacks(what) => {
             let hunted = Hunted::Lacks(what);
             return Ok(Hunt {
@@ -94,13 +94,12 @@ fn one(engine: &Engine, mutant: &'static Known, bounds: Bounds) -> Result<Hunt> 
         let Ran::Failed(said) = engine.run(&[SCHEDULE], &environment)? else {
             continue;
         };
-        match broken(&said) {
-            Some(broken) if broken == invariant => {
-                hunted = Hunted::Found(seed);
-                break;
-            }
-            other => others.push((seed, other.unwrap_or(&said).to_owned())),
+        let broken = broken(&said);
+        if let Some(its) = invariants.iter().find(|its| broken == Some(its)) {
+            hunted = Hunted::Found(seed, its);
+            break;
         }
+        others.push((seed, broken.unwrap_or(&said).to_owned()));
     }
     Ok(Hunt {
         mutant,
@@ -117,14 +116,10 @@ fn broken(said: &str) -> Option<&str> {
 
 impl Hunt {
     fn line(&self) -> String {
-        let (number, what) = match (&self.hunted, &self.mutant.simulated) {
-            (Hunted::Found(number), Simulated::Breaks(invariant)) => {
-                (number.to_string(), (*invariant).to_owned())
-            }
-            (Hunted::Lacks(what), _) => ("-".to_owned(), format!("not simulated: {what}")),
-            (Hunted::Found(number) | Hunted::NotFound(number), _) => {
-                (format!("> {number}"), "not found".to_owned())
-            }
+        let (number, what) = match self.hunted {
+            Hunted::Found(number, invariant) => (number.to_string(), invariant.to_owned()),
+            Hunted::NotFound(number) => (format!("> {number}"), "not found".to_owned()),
+            Hunted::Lacks(what) => ("-".to_owned(), format!("not simulated: {what}")),
         };
         let beside = match self.others.len() {
             0 => String::new(),
@@ -134,25 +129,19 @@ impl Hunt {
     }
 
     fn json(&self) -> Value {
-        let (invariant, lacks) = match self.mutant.simulated {
-            Simulated::Breaks(invariant) => (Some(invariant), None),
-            Simulated::Lacks(what) => (None, Some(what)),
-        };
-        let schedules = match self.hunted {
-            Hunted::Found(number) => Some(number),
-            Hunted::NotFound(_) | Hunted::Lacks(_) => None,
-        };
-        let missed = match self.hunted {
-            Hunted::NotFound(number) => Some(number),
-            Hunted::Found(_) | Hunted::Lacks(_) => None,
-        };
+        let (mut invariant, mut found, mut missed, mut lacks) = (None, None, None, None);
+        match self.hunted {
+            Hunted::Found(number, its) => (found, invariant) = (Some(number), Some(its)),
+            Hunted::NotFound(number) => missed = Some(number),
+            Hunted::Lacks(what) => lacks = Some(what),
+        }
         let others: Vec<Value> = (self.others.iter())
             .map(|(seed, said)| json!({ "seed": seed, "said": said }))
             .collect();
         json!({
             "mutant": self.mutant.name,
             "invariant": invariant,
-            "found_after_schedules": schedules,
+            "found_after_schedules": found,
             "not_found_in_schedules": missed,
             "not_simulated": lacks,
             "failed_otherwise": others,
