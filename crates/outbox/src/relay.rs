@@ -33,9 +33,9 @@ use crate::wake::{Ear, Listener};
 const POLL_ACTIVE: Duration = Duration::from_millis(10);
 /// Under load a tick is not cut sooner than that after the one before: each costs relay and workers
 /// a few round trips, whatever it holds. A tick after a pause is cut at once.
-const BETWEEN: Duration = Duration::from_millis(4);
+const BETWEEN: Duration = Duration::from_millis(8);
 /// When nothing was published lately.
-const POLL_IDLE: Duration = Duration::from_millis(250);
+const POLL_IDLE: Duration = Duration::from_millis(500);
 /// How many empty looks make a relay idle.
 const ACTIVE_LOOKS: u32 = 100;
 /// What is due later than that is asked for again: it may have been cancelled, and who planned
@@ -256,6 +256,7 @@ impl Relay {
                     tracing::debug!(%error, "Windows that are over stay until the next look");
                 }
             }
+            let began = Instant::now();
             let wait = match self.fire_next().await {
                 Ok(wait) => wait,
                 Err(error) => {
@@ -265,7 +266,7 @@ impl Relay {
             };
             tokio::select! {
                 () = pause(&shutdown, wait) => {}
-                () = plans.woken() => pause(&shutdown, BETWEEN).await,
+                () = plans.woken() => pause(&shutdown, BETWEEN.saturating_sub(began.elapsed())).await,
             }
         }
     }

@@ -48,7 +48,7 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 const SLOW_CALLS: Duration = Duration::from_secs(5);
 
 /// How a worker process behaves. By default it hears wake-ups on loopback, looks by itself every
-/// 250 milliseconds, holds claims for 10 seconds beyond a call's timeout, and reads from Postgres.
+/// half a second, holds claims for 10 seconds beyond a call's timeout, and reads from Postgres.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
     /// The address on which wake-ups are heard: loopback, unless relay and workers run on several
@@ -66,7 +66,7 @@ impl Default for WorkerConfig {
     fn default() -> Self {
         Self {
             host: Ipv4Addr::LOCALHOST.into(),
-            poll: Duration::from_millis(250),
+            poll: Duration::from_millis(500),
             lease_s: 10,
             transport: Transport::Postgres,
         }

@@ -19,7 +19,7 @@ fn replayable(name: &'static str) -> ConsumerSpec {
     }
 }
 
-/// A process as programs run it, which looks by itself four times a second.
+/// A process as programs run it, which looks by itself twice a second.
 async fn notebook(scene: &Scene, who: &str) -> Host {
     let spec = replayable("notebook");
     Host::worker_with(scene, who, WorkerConfig::default(), |w| {
