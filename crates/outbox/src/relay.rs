@@ -266,7 +266,9 @@ impl Relay {
             };
             tokio::select! {
                 () = pause(&shutdown, wait) => {}
-                () = plans.woken() => pause(&shutdown, BETWEEN.saturating_sub(began.elapsed())).await,
+                () = plans.woken() => {
+                    pause(&shutdown, BETWEEN.saturating_sub(began.elapsed())).await;
+                }
             }
         }
     }
