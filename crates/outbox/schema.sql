@@ -343,13 +343,15 @@ CREATE VIEW outbox.head AS
     head.last_error
    FROM (outbox.delivery head
      JOIN outbox.consumer USING (consumer))
-  WHERE ((head.state <> 'dead'::text) AND (NOT (EXISTS ( SELECT
-           FROM outbox.delivery earlier
-          WHERE ((earlier.consumer = head.consumer) AND (earlier.key = head.key) AND (ROW(earlier.tick, earlier.id) < ROW(head.tick, head.id)) AND (earlier.state <> 'dead'::text))
-         OFFSET 0))) AND ((consumer.on_dead <> 'halt'::text) OR (NOT (EXISTS ( SELECT
-           FROM outbox.delivery earlier
-          WHERE ((earlier.consumer = head.consumer) AND (earlier.key = head.key) AND (ROW(earlier.tick, earlier.id) < ROW(head.tick, head.id)))
-         OFFSET 0)))));
+  WHERE ((head.state <> 'dead'::text) AND (head.event_id = ( SELECT first.event_id
+           FROM outbox.delivery first
+          WHERE ((first.consumer = head.consumer) AND (first.key = head.key) AND (first.state <> 'dead'::text))
+          ORDER BY first.tick, first.id
+         LIMIT 1)) AND ((consumer.on_dead <> 'halt'::text) OR (head.event_id = ( SELECT first.event_id
+           FROM outbox.delivery first
+          WHERE ((first.consumer = head.consumer) AND (first.key = head.key))
+          ORDER BY first.tick, first.id
+         LIMIT 1))));
 
 CREATE TABLE outbox.member (
     member uuid NOT NULL,

@@ -2,8 +2,9 @@
 -- each with the others of its key. One key that kept 100,000 events waiting cost forty seconds a
 -- look, several times a second; 300 rows that the planner knew nothing of, fifteen milliseconds.
 --
--- A head is the lowest open delivery of its key. Each row asks an index whether it is one:
--- `offset 0` keeps the planner from comparing all with all.
+-- A head is the lowest open delivery of its key. Each row asks an index which one that is. Asked
+-- whether there is an earlier one, the planner goes through the table where a key has many: it
+-- expects to find one soon, and of a head there is none.
 drop index outbox.delivery_open;
 create index delivery_open on outbox.delivery (consumer, key, tick, id) where state <> 'dead';
 
@@ -12,18 +13,19 @@ select consumer, event_id, state, next_at, deadline, owner, last_error
 from outbox.delivery as head
 join outbox.consumer using (consumer)
 where state <> 'dead'
-    and not exists (
-        select from outbox.delivery as earlier
-        where earlier.consumer = head.consumer and earlier.key = head.key
-            and (earlier.tick, earlier.id) < (head.tick, head.id)
-            and earlier.state <> 'dead'
-        offset 0
+    and event_id = (
+        select first.event_id
+        from outbox.delivery as first
+        where first.consumer = head.consumer and first.key = head.key and first.state <> 'dead'
+        order by first.tick, first.id
+        limit 1
     )
-    and (on_dead <> 'halt' or not exists (
-        select from outbox.delivery as earlier
-        where earlier.consumer = head.consumer and earlier.key = head.key
-            and (earlier.tick, earlier.id) < (head.tick, head.id)
-        offset 0
+    and (on_dead <> 'halt' or event_id = (
+        select first.event_id
+        from outbox.delivery as first
+        where first.consumer = head.consumer and first.key = head.key
+        order by first.tick, first.id
+        limit 1
     ));
 
 -- Those that were tried wait for their time, and nearly all are heads. Those that were not wait

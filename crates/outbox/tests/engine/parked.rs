@@ -297,39 +297,69 @@ async fn what_a_failure_says_is_written_down_whatever_it_says() {
     }
 }
 
-#[tokio::test]
-async fn those_that_wait_behind_another_are_not_read_again_and_again() {
-    let scene = Scene::new().await;
+/// Runs the notebook until it has handled 40 of the deliveries that are there, and says how many
+/// rows of them it read.
+async fn rows_read_to_handle_40(scene: &Scene) -> i64 {
     let spec = impatient("notebook", 9);
-    outbox::register(&scene.pool, &spec).await.unwrap();
-    let parked = "insert into outbox.delivery (
-            consumer, event_id, tick, id, topic, schema_version, key, part, lane, at, payload,
-            actor, state, attempt, last_error, next_at
-        )
-        select consumer, gen_random_uuid(), 1, n, 'order.placed', 1,
-            case when n <= 20000 then md5('poisoned') else md5(n::text) end::uuid, 0, 0, now(),
-            '{}', 'customer', 'retry', is_tried::int, case when is_tried then 'not yet' end,
-            now() + case when n = 1 then interval '1 hour' else interval '0' end
-        from outbox.consumer
-        cross join generate_series(1, 20040) as n
-        cross join lateral (select n = 1 or n > 20000 as is_tried) as tried";
-    scene.sql(parked).await;
-    let read = "select idx_tup_read::bigint + seq_tup_read from (
-            select sum(idx_tup_read) as idx_tup_read from pg_stat_user_indexes
-            where schemaname = 'outbox' and relname = 'delivery'
-        ) as by_index
-        join pg_stat_user_tables on schemaname = 'outbox' and relname = 'delivery'";
-
-    let worker = Host::worker(&scene, "worker", |worker| {
+    let worker = Host::worker(scene, "worker", |worker| {
         worker.transactional(spec, Notebook::of("notebook"));
     });
     let worker = worker.await;
     scene.until_handled("notebook", 40).await;
     worker.stop().await;
-
     // A session tells what it read when it ends at the latest.
     let sessions = "select count(*) from shop.session where application_name = 'worker'";
     scene.until_count(sessions, 0).await;
-    let read = scene.count(read).await;
+    let read = "select idx_tup_read::bigint + seq_tup_read from (
+            select sum(idx_tup_read) as idx_tup_read from pg_stat_user_indexes
+            where schemaname = 'outbox' and relname = 'delivery'
+        ) as by_index
+        join pg_stat_user_tables on schemaname = 'outbox' and relname = 'delivery'";
+    scene.count(read).await
+}
+
+/// Untried deliveries of one key, but for the first, which waits if `$1`; then 40 of other keys
+/// that were tried and are due.
+const MANY: &str = "insert into outbox.delivery (
+        consumer, event_id, tick, id, topic, schema_version, key, part, lane, at, payload,
+        actor, state, attempt, last_error, next_at
+    )
+    select consumer, gen_random_uuid(), 1, n, 'order.placed', 1,
+        case when n <= 20000 then md5('one') else md5(n::text) end::uuid, 0, 0, now(),
+        '{}', 'customer', 'retry', is_tried::int, case when is_tried then 'not yet' end,
+        now() + case when n = 1 and $1 then interval '1 hour' else interval '0' end
+    from outbox.consumer
+    cross join generate_series(1, case when $1 then 20040 else 20000 end) as n
+    cross join lateral (select n = 1 or n > 20000 as is_tried) as tried";
+
+async fn with_many(is_held: bool) -> Scene {
+    let scene = Scene::new().await;
+    let spec = impatient("notebook", 9);
+    outbox::register(&scene.pool, &spec).await.unwrap();
+    let many = sqlx::query(MANY).bind(is_held);
+    many.execute(&scene.pool).await.unwrap();
+    scene
+}
+
+#[tokio::test]
+async fn those_that_wait_behind_another_are_not_read_again_and_again() {
+    let scene = with_many(true).await;
+
+    let read = rows_read_to_handle_40(&scene).await;
+
     assert!(read < 3 * 20_000, "{read} rows were read to find 40");
+}
+
+#[tokio::test]
+async fn those_that_waited_are_handled_in_turn_without_reading_the_rest() {
+    let scene = with_many(false).await;
+    // It knows now that all of them are of one key, and would go through them for each.
+    scene.sql("analyze outbox.delivery").await;
+
+    let read = rows_read_to_handle_40(&scene).await;
+
+    assert!(
+        read < 5 * 20_000,
+        "{read} rows were read to handle 40 in turn"
+    );
 }
