@@ -17,6 +17,7 @@ use uuid::Uuid;
 mod departures;
 mod wanted;
 
+use crate::site::told;
 use departures::Departures;
 pub(crate) use wanted::TOPICS;
 use wanted::Wanted;
@@ -66,7 +67,7 @@ impl Payments {
         match self.departures.leave(attempt.payment, deadline).await {
             Ok(true) => answered(send(gateway, attempt, Some(deadline)).await),
             Ok(false) => Act::Answer(None),
-            Err(error) => Act::Retry { error, after: None },
+            Err(stays) => stays.into(),
         }
     }
 
@@ -84,7 +85,7 @@ impl Payments {
         match self.departures.is_wanted(attempt.payment).await {
             Ok(true) => answered(send(gateway, attempt, attempt.deadline).await),
             Ok(false) => answered(burn(gateway, attempt.payment).await),
-            Err(error) => Act::Retry { error, after: None },
+            Err(stays) => stays.into(),
         }
     }
 }
@@ -231,11 +232,4 @@ fn failure(error: PaymentError) -> Failure {
         Ok(error) => Failure::Database(error),
         Err(error) => Failure::retry(told(&error)),
     }
-}
-
-/// The error with its causes.
-pub(crate) fn told(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| (*error).source());
-    let texts: Vec<String> = causes.map(ToString::to_string).collect();
-    texts.join(": ")
 }

@@ -169,6 +169,6 @@ fn failed(error: CallError) -> Act<Outcome> {
 fn failure(error: RefundError) -> Failure {
     match error.into_database() {
         Ok(error) => Failure::Database(error),
-        Err(error) => Failure::retry(crate::payments::told(&error)),
+        Err(error) => Failure::retry(crate::site::told(&error)),
     }
 }

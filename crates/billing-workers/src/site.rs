@@ -32,6 +32,20 @@ pub struct SiteConfig {
     pub data_dir: PathBuf,
 }
 
+impl SiteConfig {
+    /// An empty variable is how a compose file says "none".
+    fn url(&self) -> Option<String> {
+        self.database_url.clone().filter(|url| !url.is_empty())
+    }
+
+    fn refuse_absent(&self) -> Result<(), SiteError> {
+        match self.url().is_some() || LocalPostgres::exists(&self.data_dir) {
+            true => Ok(()),
+            false => Err(SiteError::Absent(self.data_dir.clone())),
+        }
+    }
+}
+
 /// Why a site could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum SiteError {
@@ -41,6 +55,12 @@ pub enum SiteError {
          postgres://user:password@host:5432/database"
     )]
     Url(String),
+    /// Who only asks makes no new database: its answer would be that all is well.
+    #[error(
+        "there is no database in {}: name the data folder of the site with --data-dir, or its \
+         server with BILLING_DATABASE_URL", .0.display()
+    )]
+    Absent(PathBuf),
     /// The private server did not start.
     #[error("could not start the private Postgres")]
     Local(#[from] StartError),
@@ -90,7 +110,7 @@ impl SiteError {
     /// Whether the caller said something that cannot be read, as opposed to trouble on the way.
     #[must_use]
     pub fn is_bad_input(&self) -> bool {
-        matches!(self, Self::Url(_))
+        matches!(self, Self::Url(_) | Self::Absent(_))
     }
 }
 
@@ -114,11 +134,21 @@ impl Site {
         Ok(site)
     }
 
-    /// Opens the site though its log may be another cluster's, for what is done about that.
+    /// Opens a site that is there: of a private server, one that was started before.
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// As [`Self::open`], and [`SiteError::Absent`].
+    pub async fn open_existing(config: SiteConfig) -> Result<Self, SiteError> {
+        config.refuse_absent()?;
+        Self::open(config).await
+    }
+
+    /// The same, though its log may be another cluster's, for what is done about that.
+    ///
+    /// # Errors
+    /// As [`Self::open_existing`].
     pub async fn open_restored(config: SiteConfig) -> Result<Self, SiteError> {
+        config.refuse_absent()?;
         let site = Self::join(config).await?;
         match site.guard().await {
             Ok(())
@@ -142,8 +172,7 @@ impl Site {
 
     /// The site with its schemas brought up to date.
     async fn join(config: SiteConfig) -> Result<Self, SiteError> {
-        // An empty variable is how a compose file says "none".
-        let (url, local) = match config.database_url.filter(|url| !url.is_empty()) {
+        let (url, local) = match config.url() {
             Some(url) => (url, None),
             None => {
                 let local = start(config.data_dir.clone()).await?;

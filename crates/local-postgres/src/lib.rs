@@ -57,6 +57,12 @@ pub struct LocalPostgres {
 }
 
 impl LocalPostgres {
+    /// Whether there is a database under `data_dir`, running or not. Creates nothing.
+    #[must_use]
+    pub fn exists(data_dir: &Path) -> bool {
+        Place::is_ready(data_dir)
+    }
+
     /// Makes sure that the cluster under `data_dir` exists and runs, and joins it.
     ///
     /// Creates the cluster if there is none and starts the server if it is down; either way the

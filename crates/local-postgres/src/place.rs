@@ -24,6 +24,11 @@ impl Place {
         Ok(Self(path))
     }
 
+    /// Whether a data directory holds a cluster that was made ready.
+    pub(crate) fn is_ready(data_dir: &Path) -> bool {
+        Self(data_dir.to_owned()).ready().exists()
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }

@@ -1,16 +1,17 @@
 //! What an operator can ask and order.
 
-use std::num::ParseIntError;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use clap::builder::NonEmptyStringValueParser;
-use clap::{Args, Subcommand};
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use clap::{ArgGroup, Args, Subcommand};
 use outbox::LogPoint;
 use outbox::delivery::dead::Choice;
 use outbox::operation::{By, Start};
 use uuid::Uuid;
+
+/// A century.
+const DAYS_MAX: i64 = 36_500;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -52,7 +53,7 @@ pub(crate) enum Command {
     /// Drop history that is old enough and that nobody needs
     Retention {
         /// How many days an event stays at least
-        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(i32).range(1..))]
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(i32).range(1..=DAYS_MAX))]
         keep: i32,
         /// Folder for the events, as compressed lines of JSON, before they go
         #[arg(long, value_name = "FOLDER", required_unless_present = "drop")]
@@ -69,7 +70,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct Signature {
     /// Why; it is kept with the order
-    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "TEXT")]
     reason: String,
     /// Who orders it
     #[arg(long, env = "USER", hide_env_values = true, default_value = "operator")]
@@ -98,6 +99,7 @@ pub(crate) struct Pause {
 }
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("place").args(["from", "since"]).required(true)))]
 pub(crate) struct Replay {
     /// The consumer
     pub(crate) name: String,
@@ -124,8 +126,8 @@ pub(crate) struct Place {
     /// From this tick on, or from this event on, as `tail` shows its place
     #[arg(long, value_name = "TICK[/ID]", conflicts_with = "since", value_parser = tick_or_point)]
     from: Option<Start>,
-    /// What was appended since this instant, such as `2026-11-01T00:00:00Z`
-    #[arg(long, value_name = "INSTANT")]
+    /// What was appended since this instant, such as `2026-11-01T00:00:00Z` or `2026-11-01`
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
     since: Option<DateTime<Utc>>,
 }
 
@@ -135,13 +137,29 @@ impl Place {
     }
 }
 
-fn tick_or_point(text: &str) -> Result<Start, ParseIntError> {
+fn tick_or_point(text: &str) -> Result<Start, String> {
+    let number = |text: &str| {
+        let number = text.parse().ok().filter(|number| *number >= 0);
+        number.ok_or_else(|| format!("{text:?} is none of the log's numbers, such as 12 or 12/340"))
+    };
     Ok(match text.split_once('/') {
-        None => Start::Tick(text.parse()?),
+        None => Start::Tick(number(text)?),
         Some((tick, id)) => Start::Point(LogPoint {
-            tick: tick.parse()?,
-            id: id.parse()?,
+            tick: number(tick)?,
+            id: number(id)?,
         }),
+    })
+}
+
+/// An instant, or the beginning of a day in UTC.
+fn instant(text: &str) -> Result<DateTime<Utc>, String> {
+    let day = || text.parse::<NaiveDate>().ok();
+    let midnight = || day().map(|day| day.and_time(NaiveTime::MIN).and_utc());
+    let instant = text.parse().ok().or_else(midnight);
+    instant.ok_or_else(|| {
+        "write an instant as 2026-11-01T12:30:00Z or 2026-11-01T12:30:00+02:00, or a day, which \
+         begins in UTC, as 2026-11-01"
+            .to_owned()
     })
 }
 
@@ -201,7 +219,7 @@ pub(crate) struct Doing {
     #[arg(long)]
     dry_run: bool,
     /// Why; it is kept with the order
-    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "TEXT")]
     #[arg(required_unless_present = "dry_run")]
     reason: Option<String>,
     /// Who orders it
@@ -238,11 +256,11 @@ pub(crate) struct Which {
     /// Whose reason contains this
     #[arg(long, value_name = "TEXT")]
     error: Option<String>,
-    /// In trouble since this instant or later, such as `2026-11-01T00:00:00Z`
-    #[arg(long, value_name = "INSTANT")]
+    /// In trouble since this instant or later, such as `2026-11-01T00:00:00Z` or `2026-11-01`
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
     since: Option<DateTime<Utc>>,
     /// In trouble since before this instant
-    #[arg(long, value_name = "INSTANT")]
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
     until: Option<DateTime<Utc>>,
 }
 
@@ -306,6 +324,7 @@ mod tests {
     fn history_goes_into_a_file_or_away_and_somebody_says_which() {
         parse("outbox-relay retention --keep 400").unwrap_err();
         parse("outbox-relay retention --keep 0 --drop").unwrap_err();
+        parse("outbox-relay retention --keep 2147483647 --drop").unwrap_err();
         parse("outbox-relay retention --keep 400 --export x --drop").unwrap_err();
         parse("outbox-relay retention --keep 400 --export x").unwrap();
         parse("outbox-relay retention --keep 400 --drop").unwrap();
@@ -329,7 +348,28 @@ mod tests {
         };
         let point = LogPoint { tick: 3, id: 17 };
         assert_eq!(replay.place.start(), Some(Start::Point(point)));
-        parse("outbox-relay tail --from 3/").unwrap_err();
+        for place in ["3/", "/3", "12/-3", "soon"] {
+            let line = format!("outbox-relay tail --from {place}");
+            let error = parse(&line).unwrap_err().to_string();
+            assert!(error.contains("such as 12"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_replay_says_from_where() {
+        let error = parse("outbox-relay replay documents --reason x").unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("--from"), "{error}");
+    }
+
+    #[test]
+    fn an_instant_is_one_with_its_zone_or_a_day() {
+        let day: DateTime<Utc> = "2026-11-01T00:00:00Z".parse().unwrap();
+        assert_eq!(instant("2026-11-01"), Ok(day));
+        assert_eq!(instant("2026-11-01T01:00:00+01:00"), Ok(day));
+        for text in ["", "yesterday", "2026-11-01T00:00:00", "2026-13-01"] {
+            assert!(instant(text).unwrap_err().contains("as 2026-11-01"));
+        }
     }
 
     #[test]

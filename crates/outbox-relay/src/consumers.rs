@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use outbox::operation::{self, Paused};
 use outbox::status::{self, ConsumerStatus};
 use sqlx::PgPool;
@@ -41,10 +41,10 @@ fn line(consumer: &ConsumerStatus) -> String {
         words.push("may be replayed".to_owned());
     }
     if consumer.generation > 0 {
-        words.push(format!(
-            "replayed or resharded {} times",
-            consumer.generation
-        ));
+        words.push(match consumer.generation {
+            1 => "replayed or resharded once".to_owned(),
+            times => format!("replayed or resharded {times} times"),
+        });
     }
     words.extend(consumer.paused.map(pause_text));
     format!("{}: {}", consumer.name, words.join(", "))
@@ -71,9 +71,7 @@ pub(crate) async fn resume(pool: &PgPool, name: &str, by: Signature) -> Result<(
 }
 
 pub(crate) async fn replay(pool: &PgPool, replay: Replay) -> Result<()> {
-    let Some(start) = replay.place.start() else {
-        bail!("say from where: --from TICK, --from TICK/ID or --since INSTANT");
-    };
+    let start = replay.place.start().expect("one of the two is required");
     let name = replay.name;
     let after = operation::replay(pool, &name, start, &replay.by.into()).await?;
     let (tick, id) = (after.tick, after.id);

@@ -22,6 +22,7 @@ pub(crate) async fn run(pool: &PgPool, command: DeadCommand) -> Result<()> {
                 return list(pool, &choice, 100, what).await;
             };
             let redriven = dead::redrive(pool, &choice, rate, &by).await?;
+            refuse_unmet(&choice, redriven)?;
             say(&format!("{} will be tried again", letters_of(redriven)))
         }
         DeadCommand::Discard { which, doing } => {
@@ -31,6 +32,7 @@ pub(crate) async fn run(pool: &PgPool, command: DeadCommand) -> Result<()> {
                 return list(pool, &choice, 100, what).await;
             };
             let discarded = dead::discard(pool, &choice, &by).await?;
+            refuse_unmet(&choice, discarded)?;
             say(&format!("{} discarded", letters_of(discarded)))
         }
     }
@@ -39,6 +41,7 @@ pub(crate) async fn run(pool: &PgPool, command: DeadCommand) -> Result<()> {
 async fn list(pool: &PgPool, choice: &Choice, limit: i64, state: &str) -> Result<()> {
     let letters = dead::list(pool, choice, limit).await?;
     let count = dead::count(pool, choice).await?;
+    refuse_unmet(choice, count)?;
     let mut out = io::stdout().lock();
     for letter in &letters {
         let DeadLetter { event, reason, .. } = letter;
@@ -60,6 +63,17 @@ async fn list(pool: &PgPool, choice: &Choice, limit: i64, state: &str) -> Result
         )?;
     } else {
         writeln!(out, "{} {state}", letters_of(count))?;
+    }
+    Ok(())
+}
+
+/// Who names events means these: that none of them is met is no success.
+fn refuse_unmet(choice: &Choice, met: i64) -> Result<()> {
+    if met == 0 && !choice.events.is_empty() {
+        bail!(
+            "none of the events named is a dead letter that was chosen: `outbox-relay dead list` \
+             shows all"
+        );
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use outbox::retention::{self, Policy};
 use sqlx::PgPool;
 
 pub(crate) async fn rebase(pool: &PgPool, by: By) -> Result<()> {
-    let rebased = outbox::rebase(pool, &by.actor, &by.reason).await?;
+    let rebased = outbox::rebase(pool, &by).await?;
     let (tick, events) = (rebased.tick, rebased.events);
     writeln!(
         io::stdout(),

@@ -22,6 +22,7 @@ use billing_workers::gateways::GatewayError;
 use billing_workers::site::{self, Site, SiteError};
 use billing_workers::traces::{self, Traces};
 use clap::Parser as _;
+use outbox::RebaseError;
 use outbox::operation::OperationError;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -77,7 +78,8 @@ async fn start() -> ExitCode {
             let is_bad_input = error.downcast_ref().is_some_and(SiteError::is_bad_input)
                 || error.downcast_ref().is_some_and(GatewayError::is_bad_input)
                 || error.is::<MailError>()
-                || error.downcast_ref().is_some_and(is_wrong_order);
+                || error.downcast_ref().is_some_and(is_wrong_order)
+                || matches!(error.downcast_ref(), Some(RebaseError::Unsigned(_)));
             ExitCode::from(if is_bad_input { 2 } else { 1 })
         }
     }
@@ -96,8 +98,9 @@ fn is_wrong_order(error: &OperationError) -> bool {
 async fn run(cli: Cli) -> Result<()> {
     let config = cli.site.config();
     let site = match &cli.command {
+        None => Site::open(config).await?,
         Some(Command::Rebase { .. }) => Site::open_restored(config).await?,
-        _ => Site::open(config).await?,
+        Some(_) => Site::open_existing(config).await?,
     };
     let outcome = match cli.command {
         None => run::until_stopped(&site, cli.run).await,

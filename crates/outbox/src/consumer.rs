@@ -13,6 +13,7 @@ use crate::append::UnitOfWork;
 use crate::backoff::Backoff;
 use crate::event::{Event, Lane};
 use crate::throttle::Throttle;
+use crate::trouble::is_transient;
 
 /// What a dead letter does to the later events of its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +108,13 @@ impl Failure {
             error: error.to_string(),
             after: None,
         }
+    }
+
+    /// Whether the database was away, or lost a race: nobody's fault, and over in a moment. An
+    /// [`External::act`] that needs the database answers it with [`Act::Unavailable`].
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Database(error) if is_transient(error))
     }
 }
 

@@ -43,6 +43,20 @@ pub(crate) enum Parking {
     Dead { reason: String },
 }
 
+impl Parking {
+    /// One word for it, as the metrics say it.
+    pub(crate) fn why(&self) -> &'static str {
+        match self {
+            Self::Behind => "behind",
+            Self::Failed { .. } => "failed",
+            Self::Newer { .. } => "newer",
+            Self::TurnedAway { .. } => "turned_away",
+            Self::Running { .. } => "running",
+            Self::Dead { .. } => "dead",
+        }
+    }
+}
+
 /// Moves an event off the log's way into a row of its own.
 pub(crate) async fn park(
     tx: &mut PgConnection,

@@ -28,7 +28,6 @@ use metrics::{counter, gauge, histogram};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-use crate::delivery::Parking;
 use crate::status::{self, ConsumerStatus, Status};
 use crate::supervise::pause;
 
@@ -46,15 +45,7 @@ pub(crate) fn handled(consumer: &'static str, events: usize, began: Instant) {
     histogram!("outbox_batch_seconds", "consumer" => consumer).record(began.elapsed());
 }
 
-pub(crate) fn parked(consumer: &'static str, parking: &Parking) {
-    let why = match parking {
-        Parking::Behind => "behind",
-        Parking::Failed { .. } => "failed",
-        Parking::Newer { .. } => "newer",
-        Parking::TurnedAway { .. } => "turned_away",
-        Parking::Running { .. } => "running",
-        Parking::Dead { .. } => "dead",
-    };
+pub(crate) fn parked(consumer: &'static str, why: &'static str) {
     counter!("outbox_parked_total", "consumer" => consumer, "why" => why).increment(1);
 }
 

@@ -3,6 +3,7 @@
 //!
 //! Owns `outbox.operation`.
 
+use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
 use crate::event::PARTS;
@@ -22,13 +23,40 @@ pub use reshard::{Resharded, reshard, try_reshard};
 pub struct By {
     /// The person or program.
     pub actor: String,
-    /// Why; not blank.
+    /// Why.
     pub reason: String,
+}
+
+/// Nobody would know later who ordered it, or why. Nothing was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "say in a line who orders this and why: neither is blank, and neither longer than {WORDS} \
+     characters"
+)]
+pub struct Unsigned;
+
+/// The longest name and the longest reason, in characters.
+const WORDS: usize = 500;
+
+impl By {
+    pub(crate) fn refuse_unsigned(&self) -> Result<(), Unsigned> {
+        let is_line = |words: &str| {
+            let is_said = !words.trim().is_empty() && words.chars().count() <= WORDS;
+            is_said && !words.contains(char::is_control)
+        };
+        match is_line(&self.actor) && is_line(&self.reason) {
+            true => Ok(()),
+            false => Err(Unsigned),
+        }
+    }
 }
 
 /// Why an operation was not done. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum OperationError {
+    /// Nobody says why.
+    #[error(transparent)]
+    Unsigned(#[from] Unsigned),
     /// No consumer has the name.
     #[error("there is no consumer \"{name}\"; there are: {}", known.join(", "))]
     UnknownConsumer {
@@ -67,6 +95,25 @@ pub enum OperationError {
         /// The one that was asked for.
         asked: i64,
     },
+    /// Nothing was appended since then.
+    #[error("it is not {since} yet: by the database's clock it is {now}")]
+    InTheFuture {
+        /// The instant that was asked for.
+        since: DateTime<Utc>,
+        /// The database's.
+        now: DateTime<Utc>,
+    },
+    /// No time lies between.
+    #[error("nothing happened since {since} and before {until}: the first comes first")]
+    NoTimeBetween {
+        /// The beginning that was asked for.
+        since: DateTime<Utc>,
+        /// The end.
+        until: DateTime<Utc>,
+    },
+    /// A pause that ends when it begins.
+    #[error("a pause takes a second or longer")]
+    NoPause,
     /// No such number of shards is possible.
     #[error("the keys can be divided into 1 to {PARTS} shards, not {0}")]
     ShardsOutOfRange(i16),
@@ -95,7 +142,7 @@ pub enum OperationError {
 }
 
 /// The consumer's id.
-async fn known(pool: &PgPool, name: &str) -> Result<i16, OperationError> {
+pub(crate) async fn known(pool: &PgPool, name: &str) -> Result<i16, OperationError> {
     let found = sqlx::query!(
         "
         -- operation: consumers

@@ -23,7 +23,7 @@ impl Tail {
     /// Begins at a start; where the log ends now if there is none.
     ///
     /// # Errors
-    /// [`OperationError::OutsideTheLog`], or the database's.
+    /// [`OperationError::OutsideTheLog`], [`OperationError::InTheFuture`], or the database's.
     pub async fn from(pool: PgPool, start: Option<Start>) -> Result<Self, OperationError> {
         let mut conn = pool.acquire().await?;
         let after = operation::point_before(&mut conn, start).await?;

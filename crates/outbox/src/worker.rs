@@ -31,6 +31,7 @@ use crate::wake::{Ear, Listener};
 pub(crate) use self::pulse::Pulse;
 
 mod external;
+mod failure;
 mod in_hand;
 mod lane;
 mod parked;

@@ -8,10 +8,11 @@ use std::sync::OnceLock;
 use billing::ids::PaymentId;
 use billing::payment;
 use chrono::{DateTime, Utc};
-use outbox::{Origin, Outbox};
+use outbox::{Act, CommitError, Failure, Origin, Outbox};
 use tokio::sync::{mpsc, oneshot};
 
-use super::told;
+use super::failure;
+use crate::site::told;
 
 /// The accounts of so many attempts are locked at once, for a few milliseconds.
 const TOGETHER_MAX: usize = 128;
@@ -27,7 +28,40 @@ pub(super) struct Departures {
 struct Leaving {
     payment: PaymentId,
     deadline: DateTime<Utc>,
-    answer: oneshot::Sender<Result<bool, String>>,
+    answer: oneshot::Sender<Result<bool, Stays>>,
+}
+
+/// Why an attempt did not depart; nothing was sent.
+#[derive(Debug, Clone)]
+pub(super) enum Stays {
+    /// The database was away: nobody departs.
+    Outage(String),
+    /// This one's departure failed.
+    Failed(String),
+}
+
+impl Stays {
+    fn of(failure: &Failure) -> Self {
+        let text = told(failure);
+        match failure.is_outage() {
+            true => Self::Outage(text),
+            false => Self::Failed(text),
+        }
+    }
+
+    fn broken() -> Self {
+        Self::Failed("the departures of payments broke off".to_owned())
+    }
+}
+
+impl<A> From<Stays> for Act<A> {
+    fn from(stays: Stays) -> Self {
+        let after = None;
+        match stays {
+            Stays::Outage(error) => Self::Unavailable { error, after },
+            Stays::Failed(error) => Self::Retry { error, after },
+        }
+    }
 }
 
 impl Departures {
@@ -44,7 +78,7 @@ impl Departures {
         &self,
         payment: PaymentId,
         deadline: DateTime<Utc>,
-    ) -> Result<bool, String> {
+    ) -> Result<bool, Stays> {
         let (answer, answered) = oneshot::channel();
         let leaving = Leaving {
             payment,
@@ -52,19 +86,18 @@ impl Departures {
             answer,
         };
         let line = self.line.get_or_init(|| open_line(self.outbox.clone()));
-        let broken = || "the departures of payments broke off".to_owned();
-        line.send(leaving).await.map_err(|_| broken())?;
-        answered.await.unwrap_or_else(|_| Err(broken()))
+        line.send(leaving).await.map_err(|_| Stays::broken())?;
+        answered.await.unwrap_or_else(|_| Err(Stays::broken()))
     }
 
     /// Whether the world still asks for an attempt that departed before.
-    pub(super) async fn is_wanted(&self, payment: PaymentId) -> Result<bool, String> {
+    pub(super) async fn is_wanted(&self, payment: PaymentId) -> Result<bool, Stays> {
         let pool = self.outbox.pool();
         let asked = async {
             let mut connection = pool.acquire().await?;
             payment::is_wanted(&mut connection, payment).await
         };
-        asked.await.map_err(|error| told(&error))
+        asked.await.map_err(|error| Stays::of(&error.into()))
     }
 }
 
@@ -83,7 +116,8 @@ fn open_line(outbox: Outbox) -> mpsc::Sender<Leaving> {
     line
 }
 
-/// When they cannot leave together, each leaves alone, so that only the culprit stays.
+/// When they cannot leave together, each leaves alone, so that only the culprit stays; but not in an
+/// outage, in which each would wait for a connection in vain.
 async fn depart(outbox: Outbox, batch: Vec<Leaving>) {
     match try_depart(&outbox, &batch).await {
         Ok(left) => {
@@ -93,9 +127,9 @@ async fn depart(outbox: Outbox, batch: Vec<Leaving>) {
             }
         }
         Err(error) => {
-            let is_alone = batch.len() == 1;
+            let all_stay = batch.len() == 1 || matches!(error, Stays::Outage(_));
             for leaving in batch {
-                let alone = if is_alone {
+                let alone = if all_stay {
                     Err(error.clone())
                 } else {
                     let left = try_depart(&outbox, std::slice::from_ref(&leaving)).await;
@@ -107,19 +141,22 @@ async fn depart(outbox: Outbox, batch: Vec<Leaving>) {
     }
 }
 
-async fn try_depart(outbox: &Outbox, batch: &[Leaving]) -> Result<Vec<PaymentId>, String> {
+async fn try_depart(outbox: &Outbox, batch: &[Leaving]) -> Result<Vec<PaymentId>, Stays> {
     let leaving = batch.iter().map(|one| (one.payment, one.deadline));
     let leaving: Vec<(PaymentId, DateTime<Utc>)> = leaving.collect();
-    let origin = Origin::of("consumer payments").because("a departure");
-    let mut tx = outbox.begin(origin).await.map_err(|error| told(&error))?;
-    let left = payment::depart_all(&mut tx, &leaving, outbox::clock::now()).await;
-    let left = left.map_err(|error| told(&error))?;
-    tx.commit().await.map_err(|error| told(&error))?;
-    Ok(left)
+    let departed = async {
+        let origin = Origin::of("consumer payments").because("a departure");
+        let mut tx = outbox.begin(origin).await?;
+        let left = payment::depart_all(&mut tx, &leaving, outbox::clock::now()).await;
+        let left = left.map_err(failure)?;
+        tx.commit().await.map_err(|CommitError(error)| error)?;
+        Ok(left)
+    };
+    departed.await.map_err(|failure| Stays::of(&failure))
 }
 
 /// A call that was given up meanwhile is not told; its row says what to do next.
-fn answer(leaving: Leaving, has_left: Result<bool, String>) {
+fn answer(leaving: Leaving, has_left: Result<bool, Stays>) {
     if leaving.answer.send(has_left).is_err() {
         tracing::debug!(payment = %leaving.payment, "A call was given up at its departure");
     }

@@ -1,6 +1,7 @@
 //! The checks of a log that lost its oldest history to a policy, or moved to another cluster.
 
 use billing::check::Scope;
+use outbox::operation::By;
 use outbox::rebase;
 
 use crate::plants::good;
@@ -60,7 +61,11 @@ async fn a_log_that_moved_to_another_cluster_violates_nothing() {
         .await;
     books.account("unpublished", "USD").await;
 
-    rebase(books.pool(), "operator", "moved").await.unwrap();
+    let by = By {
+        actor: "operator".to_owned(),
+        reason: "moved".to_owned(),
+    };
+    rebase(books.pool(), &by).await.unwrap();
     assert_eq!(books.violated(Scope::Always).await, Vec::<&str>::new());
     books.settle().await;
     let account = books.account("later", "USD").await;

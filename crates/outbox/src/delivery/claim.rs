@@ -107,18 +107,19 @@ impl Claim {
         Ok(is_ours)
     }
 
-    /// Not handled: records how the attempt ended.
-    pub(crate) async fn end(&self, outbox: &Outbox, ending: &Ending) -> Result<(), sqlx::Error> {
+    /// Not handled: records how the attempt ended. False when the claim is no longer ours.
+    pub(crate) async fn end(&self, outbox: &Outbox, ending: &Ending) -> Result<bool, sqlx::Error> {
         if let Ending::Retry { .. } = ending {
             return self.write_end(outbox.pool(), ending).await;
         }
         let mut tx = outbox.begin_worker(Origin::of("delivery")).await?;
-        self.write_end(&mut *tx, ending).await?;
+        let is_ours = self.write_end(&mut *tx, ending).await?;
         blocked::unblock(&mut tx, self.consumer, self.event.key).await?;
         for batch in self.given_up(&mut tx).await? {
             tx.duties().look(batch);
         }
-        tx.commit().await.map(drop).map_err(|error| error.0)
+        tx.commit().await.map_err(|error| error.0)?;
+        Ok(is_ours)
     }
 
     /// The batches of this event and of those that wait behind it.
@@ -141,7 +142,7 @@ impl Claim {
         &self,
         db: impl sqlx::PgExecutor<'_>,
         ending: &Ending,
-    ) -> Result<(), sqlx::Error> {
+    ) -> Result<bool, sqlx::Error> {
         let (error, reason, wait_us, uncounted) = match ending {
             Ending::Retry {
                 error,
@@ -151,7 +152,7 @@ impl Claim {
             Ending::Dead { reason } => (reason, Some(reason), None, 0),
         };
         let reason = reason.map(|reason| legible(reason));
-        sqlx::query!(
+        let ended = sqlx::query!(
             "
             -- delivery: end an attempt
             update outbox.delivery
@@ -172,6 +173,6 @@ impl Claim {
         )
         .execute(db)
         .await?;
-        Ok(())
+        Ok(ended.rows_affected() == 1)
     }
 }

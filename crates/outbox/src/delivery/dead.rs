@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::Row;
 use crate::event::Event;
-use crate::operation::By;
+use crate::operation::{self, By, OperationError};
 
 /// An event that a consumer gave up on.
 #[derive(Debug, Clone)]
@@ -53,15 +53,31 @@ pub struct Choice {
     pub until: Option<DateTime<Utc>>,
 }
 
+impl Choice {
+    /// A consumer that is not there has no dead letters, which is no good news.
+    async fn refuse_impossible(&self, pool: &PgPool) -> Result<(), OperationError> {
+        if let Some(name) = &self.consumer {
+            operation::known(pool, name).await?;
+        }
+        match (self.since, self.until) {
+            (Some(since), Some(until)) if since >= until => {
+                Err(OperationError::NoTimeBetween { since, until })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// The chosen dead letters in the log's order, at most `limit`.
 ///
 /// # Errors
-/// The database's.
+/// [`OperationError`] says why not.
 pub async fn list(
     pool: &PgPool,
     choice: &Choice,
     limit: i64,
-) -> Result<Vec<DeadLetter>, sqlx::Error> {
+) -> Result<Vec<DeadLetter>, OperationError> {
+    choice.refuse_impossible(pool).await?;
     let rows = sqlx::query!(
         r#"
         -- dead letters: list
@@ -113,9 +129,10 @@ pub async fn list(
 /// How many are chosen.
 ///
 /// # Errors
-/// The database's.
-pub async fn count(pool: &PgPool, choice: &Choice) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar!(
+/// [`OperationError`] says why not.
+pub async fn count(pool: &PgPool, choice: &Choice) -> Result<i64, OperationError> {
+    choice.refuse_impossible(pool).await?;
+    let count = sqlx::query_scalar!(
         r#"
         -- dead letters: count
         select count(*) as "count!" from outbox.delivery
@@ -124,21 +141,24 @@ pub async fn count(pool: &PgPool, choice: &Choice) -> Result<i64, sqlx::Error> {
         Json(choice) as _,
     )
     .fetch_one(pool)
-    .await
+    .await?;
+    Ok(count)
 }
 
 /// Gives the chosen ones a new set of attempts, at most `per_second` of them becoming due in a
 /// second, and says how many. A key's letters are tried in the log's order all the same.
 ///
 /// # Errors
-/// The database's.
+/// [`OperationError`] says why not.
 pub async fn redrive(
     pool: &PgPool,
     choice: &Choice,
     per_second: Option<u32>,
     by: &By,
-) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar!(
+) -> Result<i64, OperationError> {
+    by.refuse_unsigned()?;
+    choice.refuse_impossible(pool).await?;
+    let redriven = sqlx::query_scalar!(
         r#"
         -- dead letters: redrive
         with chosen as (
@@ -172,16 +192,19 @@ pub async fn redrive(
         by.reason,
     )
     .fetch_one(pool)
-    .await
+    .await?;
+    Ok(redriven)
 }
 
 /// Gives the chosen ones up for good, so that later events of their keys go on, and says how many.
 /// Each leaves a line in `outbox.obsolete` that says who discarded it and why.
 ///
 /// # Errors
-/// The database's.
-pub async fn discard(pool: &PgPool, choice: &Choice, by: &By) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar!(
+/// [`OperationError`] says why not.
+pub async fn discard(pool: &PgPool, choice: &Choice, by: &By) -> Result<i64, OperationError> {
+    by.refuse_unsigned()?;
+    choice.refuse_impossible(pool).await?;
+    let discarded = sqlx::query_scalar!(
         r#"
         -- dead letters: discard
         with discarded as (
@@ -210,5 +233,6 @@ pub async fn discard(pool: &PgPool, choice: &Choice, by: &By) -> Result<i64, sql
         by.reason,
     )
     .fetch_one(pool)
-    .await
+    .await?;
+    Ok(discarded)
 }

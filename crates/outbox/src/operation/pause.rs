@@ -19,19 +19,23 @@ pub enum Paused {
     Until(DateTime<Utc>),
 }
 
-/// Pauses a consumer in all processes, within a second; for a while, or until it is resumed. Of two
-/// pauses the later one counts.
+/// Pauses a consumer in all processes, within a second; for some seconds, or until it is resumed. Of
+/// two pauses the later one counts.
 ///
 /// # Errors
-/// [`OperationError::UnknownConsumer`], or the database's.
+/// [`OperationError`] says why not.
 pub async fn pause(
     pool: &PgPool,
     name: &str,
     during: Option<Duration>,
     by: &By,
 ) -> Result<Paused, OperationError> {
+    by.refuse_unsigned()?;
     let consumer = known(pool, name).await?;
     let seconds = during.map(|time| i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
+    if seconds == Some(0) {
+        return Err(OperationError::NoPause);
+    }
     // A thousand years are nobody's pause, and more than the server's calendar may hold.
     let seconds = seconds.map(|seconds| seconds.min(31_536_000_000));
     let until = sqlx::query_scalar!(
@@ -63,8 +67,9 @@ pub async fn pause(
 /// Lets a paused consumer go on. False when it was not paused, and then nothing is noted.
 ///
 /// # Errors
-/// [`OperationError::UnknownConsumer`], or the database's.
+/// [`OperationError`] says why not.
 pub async fn resume(pool: &PgPool, name: &str, by: &By) -> Result<bool, OperationError> {
+    by.refuse_unsigned()?;
     let consumer = known(pool, name).await?;
     let resumed = sqlx::query!(
         "

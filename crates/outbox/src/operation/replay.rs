@@ -40,6 +40,7 @@ pub async fn replay(
     start: Start,
     by: &By,
 ) -> Result<LogPoint, OperationError> {
+    by.refuse_unsigned()?;
     let consumer = known(pool, name).await?;
     let mut tx = append::begin(pool, "begin isolation level read committed").await?;
     let row = sqlx::query!(
@@ -106,7 +107,7 @@ async fn tick_before(tx: &mut PgConnection, start: Start) -> Result<i64, Operati
     let row = sqlx::query!(
         r#"
         -- operation: the tick before a start
-        select min(n) as "first!", max(n) as "last!",
+        select min(n) as "first!", max(n) as "last!", clock_timestamp() as "now!",
             coalesce(max(n) filter (where n < $1 or at < $2), min(n)) as "before!"
         from outbox.tick
         "#,
@@ -115,6 +116,12 @@ async fn tick_before(tx: &mut PgConnection, start: Start) -> Result<i64, Operati
     )
     .fetch_one(tx)
     .await?;
+    if let Some(since) = instant.filter(|since| *since > row.now) {
+        return Err(OperationError::InTheFuture {
+            since,
+            now: row.now,
+        });
+    }
     let (first, last) = (row.first + 1, row.last);
     // The next tick may be waited for; it holds no event yet that could be named.
     let end = match start {

@@ -76,6 +76,7 @@ async fn begun(
     to: i16,
     by: &By,
 ) -> Result<(UnitOfWork, i16, Resharded), OperationError> {
+    by.refuse_unsigned()?;
     if !(1..=PARTS).contains(&to) {
         return Err(OperationError::ShardsOutOfRange(to));
     }

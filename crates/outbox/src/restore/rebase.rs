@@ -10,6 +10,7 @@
 use sqlx::{PgConnection, PgPool};
 
 use super::{Cluster, RestoreError, cluster, refuse};
+use crate::operation::{By, Unsigned};
 
 /// Why the log was not rebased.
 #[derive(Debug, thiserror::Error)]
@@ -17,9 +18,9 @@ pub enum RebaseError {
     /// The log is this cluster's own.
     #[error("the log was written in this cluster and goes on as it is; nothing was changed")]
     NotNeeded,
-    /// Nobody would know later why.
-    #[error("a rebase needs a reason")]
-    NoReason,
+    /// Nobody says why.
+    #[error(transparent)]
+    Unsigned(#[from] Unsigned),
     /// The database's. Nothing was changed.
     #[error("the log could not be rebased")]
     Database(#[from] sqlx::Error),
@@ -40,10 +41,8 @@ pub struct Rebased {
 ///
 /// # Errors
 /// [`RebaseError`]: nothing was changed.
-pub async fn rebase(pool: &PgPool, actor: &str, reason: &str) -> Result<Rebased, RebaseError> {
-    if reason.trim().is_empty() {
-        return Err(RebaseError::NoReason);
-    }
+pub async fn rebase(pool: &PgPool, by: &By) -> Result<Rebased, RebaseError> {
+    by.refuse_unsigned()?;
     // Not in the transaction: a server that does not tell would end it.
     let here = cluster(&mut *pool.acquire().await?).await?;
     let begin = "begin isolation level read committed";
@@ -56,7 +55,7 @@ pub async fn rebase(pool: &PgPool, actor: &str, reason: &str) -> Result<Rebased,
     }
     void_claims(&mut tx).await?;
     let rebased = cut(&mut tx).await?;
-    note(&mut tx, here, rebased, (actor, reason)).await?;
+    note(&mut tx, here, rebased, by).await?;
     tx.commit().await?;
     Ok(rebased)
 }
@@ -161,7 +160,7 @@ async fn note(
     tx: &mut PgConnection,
     here: Option<Cluster>,
     rebased: Rebased,
-    (actor, reason): (&str, &str),
+    by: &By,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "
@@ -179,8 +178,8 @@ async fn note(
         rebased.tick,
         here.map(|here| here.system_identifier),
         here.map(|here| here.timeline),
-        actor,
-        reason,
+        by.actor,
+        by.reason,
         rebased.events,
     )
     .execute(tx)

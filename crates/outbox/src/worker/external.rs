@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 use super::Subscription;
-use super::runner::{self, Batch, End, Runner, guarded, pass_if_cancelled, report, split_blocked};
+use super::failure::{self, report};
+use super::runner::{Batch, End, Runner, guarded, pass_if_cancelled, split_blocked};
 use crate::append::UnitOfWork;
 use crate::breaker::Breaker;
 use crate::consumer::{Dedupe, External, Failure, Load, Obsolete};
@@ -222,7 +223,7 @@ impl<H: External> ExternalRunner<H> {
             }
             Called::Failed(failure) => Err(failure),
             Called::Unavailable { error, after } => {
-                let ending = runner::uncounted(error, self.breaker.trip(after));
+                let ending = failure::uncounted(error, self.breaker.trip(after));
                 let outbox = &self.subscription.context.outbox;
                 claim.end(outbox, &ending).await?;
                 Ok(())
@@ -328,8 +329,8 @@ impl<H: External> ExternalRunner<H> {
             // The position stays, and what failed now may have failed for the same reason.
             return;
         }
-        for (event, failure) in made.failed.drain(..) {
-            let parking = runner::parking_of(&self.subscription, &failure);
+        for (event, failed) in made.failed.drain(..) {
+            let parking = failure::parking_of(&self.subscription, &failed);
             report(&self.subscription, &event, &parking);
             progress.parked.push((event, parking));
         }
@@ -347,9 +348,8 @@ impl<H: External> ExternalRunner<H> {
 }
 
 async fn end_late(subscription: &Subscription, claim: &Claim, ended: Result<(), Failure>) {
-    let Err(failure) = ended else { return };
-    let ending = runner::ending_of(subscription, claim, failure);
-    if let Err(error) = claim.end(&subscription.context.outbox, &ending).await {
+    let Err(failed) = ended else { return };
+    if let Err(error) = failure::end(subscription, claim, failed).await {
         tracing::warn!(%error, "The end of a slow call was not written; it is made again");
     }
 }
@@ -383,11 +383,8 @@ impl<H: External> Runner for ExternalRunner<H> {
     async fn redeliver(&self, claim: Claim) -> Result<(), sqlx::Error> {
         let (name, event) = (self.subscription.spec.name, std::iter::once(&claim.event));
         let attempt = guarded(self.again(&claim));
-        if let Err(failure) = trace::handling(name, event, attempt).await {
-            let ending = runner::ending_of(&self.subscription, &claim, failure);
-            claim
-                .end(&self.subscription.context.outbox, &ending)
-                .await?;
+        if let Err(failed) = trace::handling(name, event, attempt).await {
+            failure::end(&self.subscription, &claim, failed).await?;
         }
         Ok(())
     }

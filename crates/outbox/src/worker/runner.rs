@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Subscription;
+use super::failure::{parking_of, report};
 use crate::cancel;
-use crate::clock::micros;
 use crate::consumer::{Failure, Obsolete};
-use crate::delivery::claim::{Claim, Ending};
-use crate::delivery::{self, Parking};
+use crate::delivery;
+use crate::delivery::claim::Claim;
 use crate::event::{Event, LogPoint};
 use crate::member::Claimant;
 use crate::metrics;
@@ -21,9 +21,6 @@ use crate::transport::postgres::Page;
 use crate::trouble::is_transient;
 use futures::FutureExt;
 use sqlx::PgConnection;
-
-/// How often an event of a newer version asks whether the deploy has come.
-const DEPLOY: Duration = Duration::from_secs(30);
 
 /// Events of one shard, to be passed together.
 pub(crate) struct Batch {
@@ -216,98 +213,6 @@ async fn claimed(subscription: &Subscription, batch: &Batch) -> Result<Cursor, s
     Ok(Cursor { n, ..batch.cursor })
 }
 
-/// How a failed first attempt is parked.
-pub(crate) fn parking_of(subscription: &Subscription, failure: &Failure) -> Parking {
-    match failure {
-        Failure::Dead(reason) => Parking::Dead {
-            reason: reason.clone(),
-        },
-        Failure::Newer(error) => Parking::Newer {
-            error: error.clone(),
-            wait_us: micros(DEPLOY),
-        },
-        Failure::Retry { error, after } => failed(subscription, error.clone(), *after),
-        Failure::Database(error) => failed(subscription, full_text(error), None),
-    }
-}
-
-pub(crate) fn failed(
-    subscription: &Subscription,
-    error: String,
-    after: Option<Duration>,
-) -> Parking {
-    if subscription.spec.backoff.attempts <= 1 {
-        return Parking::Dead { reason: error };
-    }
-    let wait = after.unwrap_or_else(|| subscription.spec.backoff.wait(1, random()));
-    Parking::Failed {
-        error,
-        wait_us: micros(wait),
-    }
-}
-
-/// How a failed later attempt ends.
-pub(crate) fn ending_of(subscription: &Subscription, claim: &Claim, failure: Failure) -> Ending {
-    let (error, after) = match failure {
-        Failure::Dead(reason) => return Ending::Dead { reason },
-        Failure::Newer(error) => return uncounted(error, DEPLOY),
-        Failure::Retry { error, after } => (error, after),
-        Failure::Database(error) if is_transient(&error) => {
-            return uncounted(full_text(&error), Duration::from_secs(1));
-        }
-        Failure::Database(error) => (full_text(&error), None),
-    };
-    let backoff = subscription.spec.backoff;
-    if claim.attempt >= backoff.attempts {
-        return Ending::Dead {
-            reason: format!("{} attempts failed, the last: {error}", claim.attempt),
-        };
-    }
-    let wait = after.unwrap_or_else(|| backoff.wait(claim.attempt, random()));
-    Ending::Retry {
-        error,
-        wait_us: micros(wait),
-        counted: true,
-    }
-}
-
-/// An attempt that was not the event's fault.
-pub(crate) fn uncounted(error: String, wait: Duration) -> Ending {
-    Ending::Retry {
-        error,
-        wait_us: micros(wait),
-        counted: false,
-    }
-}
-
-pub(crate) fn report(subscription: &Subscription, event: &Event, parking: &Parking) {
-    metrics::parked(subscription.spec.name, parking);
-    let (consumer, event_id, topic) = (subscription.spec.name, event.event_id, &event.topic);
-    match parking {
-        Parking::Dead { reason } => tracing::error!(
-            consumer, %event_id, topic, reason,
-            "{consumer} gave up on event {event_id}: a dead letter"
-        ),
-        Parking::Failed { error, .. } => tracing::warn!(
-            consumer, %event_id, topic, error,
-            "{consumer} failed on event {event_id}, retrying"
-        ),
-        Parking::Newer { error, .. } => tracing::warn!(
-            consumer, %event_id, topic, error,
-            "{consumer} is too old for event {event_id}: {error}"
-        ),
-        Parking::TurnedAway { error, .. } => tracing::info!(
-            consumer, %event_id, topic, error,
-            "{consumer} was turned away with event {event_id}, which is tried again soon"
-        ),
-        Parking::Running { .. } => tracing::info!(
-            consumer, %event_id, topic,
-            "A call of {consumer} for event {event_id} is slow and goes on alone"
-        ),
-        Parking::Behind => {}
-    }
-}
-
 /// A panic counts as a failed attempt of the events in hand; it never stops the consumer.
 pub(crate) async fn guarded<T>(
     attempt: impl Future<Output = Result<T, Failure>>,
@@ -362,18 +267,4 @@ pub(crate) async fn pass_if_cancelled(
     let events = std::slice::from_ref(event);
     delivery::record_obsolete(tx, consumer, events, &[Obsolete { event_id, reason }]).await?;
     Ok(true)
-}
-
-/// The error with its causes.
-pub(crate) fn full_text(error: &sqlx::Error) -> String {
-    let detail = match error {
-        sqlx::Error::Database(error) => error.constraint().map(|name| format!(" ({name})")),
-        _ => None,
-    };
-    format!("{error}{}", detail.unwrap_or_default())
-}
-
-/// Jitter needs no better source than the random bits of an id.
-fn random() -> u64 {
-    crate::ids::new().as_u64_pair().1
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::Subscription;
-use super::runner::{self, Batch, End, Runner, guarded, pass_if_cancelled, split_blocked};
+use super::failure;
+use super::runner::{Batch, End, Runner, guarded, pass_if_cancelled, split_blocked};
 use crate::append::UnitOfWork;
 use crate::consumer::{Failure, Transactional};
 use crate::delivery::claim::Claim;
@@ -112,11 +113,8 @@ impl<H: Transactional> Runner for TransactionalRunner<H> {
     async fn redeliver(&self, claim: Claim) -> Result<(), sqlx::Error> {
         let (name, event) = (self.subscription.spec.name, std::iter::once(&claim.event));
         let attempt = guarded(self.again(&claim));
-        if let Err(failure) = trace::handling(name, event, attempt).await {
-            let ending = runner::ending_of(&self.subscription, &claim, failure);
-            claim
-                .end(&self.subscription.context.outbox, &ending)
-                .await?;
+        if let Err(failed) = trace::handling(name, event, attempt).await {
+            failure::end(&self.subscription, &claim, failed).await?;
         }
         Ok(())
     }

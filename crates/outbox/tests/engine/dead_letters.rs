@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use chrono::{DateTime, Utc};
+use metrics_exporter_prometheus::PrometheusBuilder;
 use outbox::Failure;
 use outbox::delivery::dead::{self, Choice};
 use uuid::Uuid;
 
 use crate::host::Host;
-use crate::scene::{Scene, by, impatient, keys, noted, operations};
+use crate::scene::{Scene, by, impatient, keys, noted, operations, until};
 use crate::shop::Notebook;
 
 /// Three dead letters of different keys, and a notebook that got better since.
@@ -51,8 +53,6 @@ async fn dead_letters_are_chosen_by_what_is_known_of_them() {
     assert_eq!(count(all()).await, 3);
     let consumer = Some("notebook".to_owned());
     assert_eq!(count(Choice { consumer, ..all() }).await, 3);
-    let consumer = Some("other".to_owned());
-    assert_eq!(count(Choice { consumer, ..all() }).await, 0);
     let error = Some("SHELF".to_owned());
     assert_eq!(count(Choice { error, ..all() }).await, 2);
     let key = Some(keys[1]);
@@ -69,6 +69,55 @@ async fn dead_letters_are_chosen_by_what_is_known_of_them() {
     let listed = dead::list(&scene.pool, &chosen, 10).await.unwrap();
     let listed: Vec<Uuid> = listed.iter().map(|letter| letter.event.event_id).collect();
     assert_eq!(listed, events[..2]);
+}
+
+/// Nothing to be seen of a consumer that is not there is no good news.
+#[tokio::test]
+async fn a_choice_that_nothing_can_meet_is_refused() {
+    let scene = Scene::new().await;
+    let (_worker, _, _) = three_dead(&scene).await;
+    let consumer = Some("noteboo".to_owned());
+    let mistyped = Choice {
+        consumer,
+        ..Choice::default()
+    };
+    let at: DateTime<Utc> = "2026-11-01T00:00:00Z".parse().unwrap();
+    let backwards = Choice {
+        since: Some(at),
+        until: Some(at),
+        ..Choice::default()
+    };
+
+    for (choice, why) in [(mistyped, "notebook"), (backwards, "comes first")] {
+        let listed = dead::list(&scene.pool, &choice, 10).await.map(drop);
+        let counted = dead::count(&scene.pool, &choice).await.map(drop);
+        let redriven = dead::redrive(&scene.pool, &choice, None, &by()).await;
+        let discarded = dead::discard(&scene.pool, &choice, &by()).await;
+        for refused in [listed, counted, redriven.map(drop), discarded.map(drop)] {
+            let refused = refused.unwrap_err().to_string();
+            assert!(refused.contains(why), "{refused}");
+        }
+    }
+    assert_eq!(scene.until_dead(3).await.len(), 3);
+}
+
+/// A letter may die of its first attempt or of its last.
+#[tokio::test]
+async fn each_death_is_counted() {
+    let metrics = PrometheusBuilder::new().install_recorder().unwrap();
+    let scene = Scene::new().await;
+    let (_worker, _, _) = three_dead(&scene).await;
+    let stubborn = Notebook::with("stubborn", |_| async { Err(Failure::retry("not yet")) });
+    let spec = impatient("stubborn", 3);
+    let _stubborn = Host::worker(&scene, "stubborn", |w| w.transactional(spec, stubborn)).await;
+
+    for consumer in ["notebook", "stubborn"] {
+        let all = format!("outbox_parked_total{{consumer=\"{consumer}\",why=\"dead\"}} 3\n");
+        until("the deaths are counted", async || {
+            metrics.render().contains(&all)
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
-use outbox::operation::{self, OperationError, Paused, Start};
-use outbox::{ConsumerSpec, Lane, LogPoint, Origin, WorkerConfig};
+use chrono::TimeDelta;
+use outbox::delivery::dead::{self, Choice};
+use outbox::operation::{self, By, OperationError, Paused, Start};
+use outbox::{ConsumerSpec, Lane, LogPoint, Origin, Tail, WorkerConfig};
 use uuid::Uuid;
 
 use crate::host::Host;
@@ -326,4 +328,62 @@ async fn a_replay_is_refused_while_calls_are_under_way_and_to_who_did_not_allow_
         matches!(error, OperationError::NotReplayable { .. }),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn an_order_says_who_and_why() {
+    let scene = Scene::new().await;
+    let _worker = notebook(&scene, "worker").await;
+    let long = "x".repeat(501);
+
+    for words in ["", " ", "two\nlines", "\u{1b}[2J", &long] {
+        let by = [
+            By {
+                actor: words.to_owned(),
+                ..by()
+            },
+            By {
+                reason: words.to_owned(),
+                ..by()
+            },
+        ];
+        for by in &by {
+            let (pool, name, none) = (&scene.pool, "notebook", Choice::default());
+            let refused = [
+                operation::pause(pool, name, None, by).await.map(drop),
+                operation::resume(pool, name, by).await.map(drop),
+                operation::replay(pool, name, Start::Tick(1), by)
+                    .await
+                    .map(drop),
+                operation::reshard(pool, name, 3, by).await.map(drop),
+                dead::redrive(pool, &none, None, by).await.map(drop),
+                dead::discard(pool, &none, by).await.map(drop),
+            ];
+            for refused in refused {
+                let refused = refused.unwrap_err();
+                assert!(matches!(refused, OperationError::Unsigned(_)), "{refused}");
+            }
+        }
+    }
+    assert_eq!(operations(&scene).await, []);
+}
+
+#[tokio::test]
+async fn what_has_no_time_yet_or_takes_none_is_refused() {
+    let scene = Scene::new().await;
+    let _worker = notebook(&scene, "worker").await;
+    let tomorrow = Start::Since(outbox::clock::now() + TimeDelta::days(1));
+
+    let replayed = operation::replay(&scene.pool, "notebook", tomorrow, &by()).await;
+    let followed = Tail::from(scene.pool.clone(), Some(tomorrow)).await;
+    let paused = operation::pause(&scene.pool, "notebook", Some(Duration::ZERO), &by()).await;
+
+    for refused in [replayed.map(drop), followed.map(drop)] {
+        let refused = refused.unwrap_err();
+        assert!(
+            matches!(refused, OperationError::InTheFuture { .. }),
+            "{refused}"
+        );
+    }
+    assert!(matches!(paused, Err(OperationError::NoPause)), "{paused:?}");
 }

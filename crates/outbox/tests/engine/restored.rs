@@ -1,15 +1,16 @@
 //! A dump restored in another cluster: nothing runs until the log is rebased, and then each
 //! consumer handles what the dump holds exactly once, from where it stood.
 
+use outbox::operation::By;
 use outbox::transport::postgres;
-use outbox::{Lane, LogPoint, Worker, WorkerConfig, rebase, refuse_unsafe_server};
+use outbox::{Lane, LogPoint, RebaseError, Worker, WorkerConfig, rebase, refuse_unsafe_server};
 use sqlx::Connection;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::host::Host;
 use crate::log;
-use crate::scene::{self, Scene, impatient, keys};
+use crate::scene::{self, Scene, by, impatient, keys};
 use crate::shop::Notebook;
 
 /// What a dump may catch: events in ticks, some of them handled; one that became visible after a
@@ -125,9 +126,7 @@ async fn after_a_rebase_each_event_of_the_dump_is_handled_once() {
     // Of a program that does not ask where it is.
     let early = restored.order(keys(1)[0]).await;
 
-    let rebased = rebase(&restored.pool, "operator", "moved to another host")
-        .await
-        .unwrap();
+    let rebased = rebase(&restored.pool, &by()).await.unwrap();
     let later = restored.order(keys(1)[0]).await;
 
     assert_eq!(rebased.events, 3);
@@ -143,32 +142,35 @@ async fn after_a_rebase_each_event_of_the_dump_is_handled_once() {
 async fn a_rebase_is_written_down_and_not_repeated() {
     let (scene, restored, _) = dumped().await;
 
-    let rebased = rebase(&restored.pool, "operator", "moved").await.unwrap();
+    let rebased = rebase(&restored.pool, &by()).await.unwrap();
 
     let noted = "select count(*) from outbox.rebase
-        where tick = (select max(n) from outbox.tick) and actor = 'operator' and reason = 'moved'
+        where tick = (select max(n) from outbox.tick) and actor = 'ann' and reason = 'the cause is gone'
             and events = 2 and from_identifier <> to_identifier";
     assert_eq!((rebased.events, restored.count(noted).await), (2, 1));
     for pool in [&restored.pool, &scene.pool] {
-        let again = rebase(pool, "operator", "again").await.unwrap_err();
+        let again = rebase(pool, &by()).await.unwrap_err();
         assert!(again.to_string().contains("nothing was changed"), "{again}");
     }
-    assert!(rebase(&restored.pool, "operator", " ").await.is_err());
+    let unsigned = By {
+        reason: " ".to_owned(),
+        ..by()
+    };
+    let refused = rebase(&restored.pool, &unsigned).await.unwrap_err();
+    assert!(matches!(refused, RebaseError::Unsigned(_)), "{refused}");
 }
 
 /// What the first cluster's rows are called there means nothing in the third either.
 #[tokio::test]
 async fn a_log_can_move_on_more_than_once() {
     let (_scene, first, _) = dumped().await;
-    rebase(&first.pool, "operator", "moved").await.unwrap();
+    rebase(&first.pool, &by()).await.unwrap();
     first.order(keys(1)[0]).await;
     first.publish().await;
     first.order(keys(1)[0]).await;
 
     let second = first.restored_elsewhere().await;
-    let rebased = rebase(&second.pool, "operator", "moved again")
-        .await
-        .unwrap();
+    let rebased = rebase(&second.pool, &by()).await.unwrap();
     second.order(keys(1)[0]).await;
 
     assert_eq!(rebased.events, 1);
@@ -184,7 +186,7 @@ async fn ids_go_on_above_those_of_the_log() {
     let (_scene, restored, _) = dumped().await;
     restored.sql("select setval('outbox.event_id', 1)").await;
 
-    rebase(&restored.pool, "operator", "moved").await.unwrap();
+    rebase(&restored.pool, &by()).await.unwrap();
     restored.order(keys(1)[0]).await;
     restored.publish().await;
 
@@ -205,7 +207,7 @@ async fn a_reader_in_the_middle_of_a_tick_goes_on_there() {
     assert!(page.events.len() < 9);
 
     let restored = scene.restored_elsewhere().await;
-    rebase(&restored.pool, "operator", "moved").await.unwrap();
+    rebase(&restored.pool, &by()).await.unwrap();
     let later = restored.order(keys(1)[0]).await;
     restored.publish().await;
 
@@ -241,7 +243,7 @@ async fn a_dump_of_a_busy_log_is_handled_once_by_each_consumer() {
     }
     worker.kill();
     relay.kill();
-    rebase(&restored.pool, "operator", "moved").await.unwrap();
+    rebase(&restored.pool, &by()).await.unwrap();
     let _relay = Host::relay(&restored, "relay").await;
     let _worker = Host::worker(&restored, "worker", fill).await;
     restored.order(keys[0]).await;

@@ -17,7 +17,7 @@ use self::fleet::Fleet;
 
 /// Schedules of one test.
 const EACH: u64 = 25;
-/// Events that are handled between two faults.
+/// Events that are handled between two faults, as long as events are written.
 const BETWEEN: usize = 120;
 
 async fn run(seed: u64) {
@@ -25,7 +25,7 @@ async fn run(seed: u64) {
     let mut faults = Vec::new();
     for n in 1..=fleet.number_of_faults() {
         let told = format!("seed {seed}, {faults:?}");
-        fleet.until_handled("notebook", n * BETWEEN, &told).await;
+        fleet.until_next_fault(n * BETWEEN, &told).await;
         faults.extend(fleet.thaw_perhaps().await);
         faults.push(fleet.fault().await);
         faults.extend(fleet.reshard_perhaps().await);
@@ -34,9 +34,7 @@ async fn run(seed: u64) {
     let told = format!("seed {seed}, {faults:?}");
     let written = fleet.finish_writing(&told).await;
     let told = format!("{told}, {} events", written.logged);
-    for consumer in ["notebook", "carrier"] {
-        fleet.until_handled(consumer, written.logged, &told).await;
-    }
+    fleet.until_all_handled(written, &told).await;
     fleet.until_batches_end(&told).await;
     let scene = fleet.stop_who_was_frozen().await;
     invariants::check(&scene, written, &told).await;

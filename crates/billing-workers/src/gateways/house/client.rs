@@ -10,7 +10,6 @@
 
 mod in_time;
 
-use std::error::Error;
 use std::time::Duration;
 
 use billing::gateway::CallError;
@@ -26,6 +25,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde_json::Value;
 
+use crate::site::told;
 use in_time::InTime;
 
 /// Below what servers and the boxes between allow, so that few are closed under a request.
@@ -219,13 +219,6 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = Duration::from_secs(seconds.parse().ok()?);
     Some(wait.min(RETRY_AFTER_MAX))
-}
-
-/// The error with its causes; those of a connection say little by themselves.
-fn told(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| (*error).source());
-    let texts: Vec<String> = causes.map(ToString::to_string).collect();
-    texts.join(": ")
 }
 
 #[cfg(test)]

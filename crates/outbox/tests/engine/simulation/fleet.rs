@@ -268,15 +268,25 @@ impl Fleet {
         .await;
     }
 
-    pub(super) async fn until_handled(&self, consumer: &str, events: usize, told: &str) {
+    /// Until so many are handled, or all are written: the worker on a line may have most of the keys
+    /// to itself.
+    pub(super) async fn until_next_fault(&self, events: usize, told: &str) {
+        let is_due = async || self.handled("notebook").await >= events || self.work.is_done();
+        self.wait_for(is_due, EVERYTHING, told).await;
+    }
+
+    pub(super) async fn until_all_handled(&self, written: Written, told: &str) {
+        for consumer in ["notebook", "carrier"] {
+            let told = format!("{told}, by {consumer}");
+            let is_reached = async || self.handled(consumer).await >= written.logged;
+            self.wait_for(is_reached, EVERYTHING, &told).await;
+        }
+    }
+
+    async fn handled(&self, consumer: &str) -> usize {
         let count = "select count(*) from shop.handled where consumer = $1";
-        let is_reached = async || {
-            let count = sqlx::query_scalar::<_, i64>(count).bind(consumer);
-            let handled = count.fetch_one(&self.scene.pool).await.unwrap();
-            usize::try_from(handled).unwrap() >= events
-        };
-        let told = format!("{told}, by {consumer}");
-        self.wait_for(is_reached, EVERYTHING, &told).await;
+        let count = sqlx::query_scalar::<_, i64>(count).bind(consumer);
+        usize::try_from(count.fetch_one(&self.scene.pool).await.unwrap()).unwrap()
     }
 
     /// Until all batches have ended. One that waits for nobody, and is not told so, never does.
@@ -300,6 +310,7 @@ impl Fleet {
         });
         if waited.await.is_err() {
             println!("in trouble: {:#?}", self.scene.trouble().await);
+            println!("standing: {:#?}", self.scene.standing().await);
             broken(invariant, told);
         }
     }
