@@ -70,13 +70,79 @@ async fn a_paused_consumer_begins_nothing_until_it_is_resumed() {
     running.stop().await.exits(0);
 }
 
+/// Nobody knows when it goes on, and who waits for the end of a close should know why.
+#[tokio::test]
+async fn a_close_says_which_consumer_it_waits_for() {
+    let scene = closed().await;
+    ordered(&scene, "pause documents").await.exits(0);
+    let closing = scene.month_close("").start();
+    let told = "documents is paused: `outbox-relay resume documents`";
+    closing.has_said(told).await;
+    ordered(&scene, "resume documents").await.exits(0);
+    closing.ended().await.exits(0);
+    assert_eq!(scene.documents().len(), 20);
+}
+
 #[tokio::test]
 async fn an_unknown_consumer_is_answered_with_the_known_ones() {
     let scene = closed().await;
-    for order in ["pause mails", "resume mails", "replay mails --from 1"] {
+    for order in [
+        "pause mails",
+        "resume mails",
+        "replay mails --from 1",
+        "dead redrive --consumer mails",
+        "dead discard --consumer mails",
+    ] {
         let refused = ordered(&scene, order).await.exits(2);
         refused.says(&["there is no consumer \"mails\"", "documents"]);
     }
+}
+
+#[tokio::test]
+async fn what_cannot_be_meant_is_refused_and_says_how_it_is_meant() {
+    let scene = closed().await;
+    let none = "00000000-0000-0000-0000-000000000000";
+    let blank = scene.relay("pause documents").with(["--reason", " "]);
+    blank
+        .run()
+        .await
+        .exits(2)
+        .says(&["who orders this and why"]);
+    let unmet = format!("dead redrive --event {none}");
+    let unmet = ordered(&scene, &unmet).await.exits(1);
+    unmet.says(&["none of the events named is a dead letter"]);
+    for (order, told) in [
+        ("pause documents --for 0s", "a second or longer"),
+        (
+            "replay documents --since 3000-01-01",
+            "it is not 3000-01-01",
+        ),
+        ("replay documents", "--from <TICK[/ID]>"),
+        ("replay documents --from 12/-3", "such as 12"),
+    ] {
+        ordered(&scene, order).await.exits(2).says(&[told]);
+    }
+    assert_eq!(
+        scene.count("select count(*) from outbox.operation").await,
+        0
+    );
+}
+
+/// A new database would answer that all is well.
+#[tokio::test]
+async fn who_only_asks_makes_no_database() {
+    let scene = Scene::bare();
+    for question in [
+        "status",
+        "consumers",
+        "dead list",
+        "tail",
+        "retention --keep 400 --drop",
+    ] {
+        let refused = asked(&scene, question).await.exits(2);
+        refused.says(&["there is no database in", "--data-dir"]);
+    }
+    assert!(!scene.data_dir().exists());
 }
 
 #[tokio::test]

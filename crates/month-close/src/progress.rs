@@ -1,13 +1,16 @@
 //! Progress of a stage with rate and time left: a bar on a terminal, plain lines elsewhere.
 
+use std::collections::VecDeque;
 use std::io::IsTerminal;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// How often a plain line is printed.
 const LINE_EVERY: Duration = Duration::from_secs(2);
+/// Over how many lines a rate is taken: what was done before says little of what is left.
+const RECENT: usize = 10;
 
 /// One stage of the run.
 #[derive(Clone)]
@@ -16,7 +19,13 @@ pub(crate) struct Stage {
     unit: &'static str,
     bar: Option<ProgressBar>,
     started: Instant,
-    last_line: Arc<Mutex<Instant>>,
+    lines: Arc<Mutex<Lines>>,
+}
+
+/// The plain lines that were printed last: when, and how much was done.
+struct Lines {
+    last: VecDeque<(Instant, u64)>,
+    waits_for: Option<String>,
 }
 
 impl Stage {
@@ -29,7 +38,10 @@ impl Stage {
             unit,
             bar,
             started,
-            last_line: Arc::new(Mutex::new(started)),
+            lines: Arc::new(Mutex::new(Lines {
+                last: VecDeque::from([(started, 0)]),
+                waits_for: None,
+            })),
         }
     }
 
@@ -40,17 +52,27 @@ impl Stage {
             bar.set_position(done);
             return;
         }
-        let mut last = self
-            .last_line
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if last.elapsed() >= LINE_EVERY {
-            *last = Instant::now();
-            eprintln!(
-                "{}",
-                line(self.name, self.unit, done, total, self.started.elapsed())
-            );
+        let mut lines = self.lines();
+        if lines
+            .last
+            .back()
+            .is_none_or(|(at, _)| at.elapsed() >= LINE_EVERY)
+        {
+            eprintln!("{}", lines.next(self.name, self.unit, done, total));
         }
+    }
+
+    /// What no rate tells the end of; said instead of the time that is left.
+    pub(crate) fn waits_for(&self, what: Option<String>) {
+        if let Some(bar) = &self.bar {
+            let what = what.as_ref().map(|what| format!("; {what}"));
+            bar.set_message(what.unwrap_or_default());
+        }
+        self.lines().waits_for = what;
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends the stage and says what came of it; answers how long it took.
@@ -66,7 +88,7 @@ impl Stage {
 
 fn bar(name: &'static str, unit: &'static str) -> ProgressBar {
     let template = format!(
-        "{name:<9} {{bar:30}} {{human_pos}} of {{human_len}} {unit}, {{per_sec}}, {{eta}} left"
+        "{name:<9} {{bar:30}} {{human_pos}} of {{human_len}} {unit}, {{per_sec}}, {{eta}} left{{msg}}"
     );
     let style = ProgressStyle::with_template(&template)
         .expect("the template is ours")
@@ -76,16 +98,35 @@ fn bar(name: &'static str, unit: &'static str) -> ProgressBar {
     bar
 }
 
-fn line(name: &str, unit: &str, done: u64, total: u64, took: Duration) -> String {
+impl Lines {
+    fn next(&mut self, name: &str, unit: &str, done: u64, total: u64) -> String {
+        let now = Instant::now();
+        let (since, before) = self.last.front().copied().unwrap_or((now, 0));
+        self.last.push_back((now, done));
+        if self.last.len() > RECENT {
+            self.last.pop_front();
+        }
+        let rate = rate(done.saturating_sub(before), now - since);
+        let left = match &self.waits_for {
+            Some(what) => what.clone(),
+            None => left(rate, total.saturating_sub(done)),
+        };
+        format!("{name:<9} {done} of {total} {unit}, {rate}/s, {left}")
+    }
+}
+
+fn rate(done: u64, took: Duration) -> u64 {
     let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
-    let rate = done.saturating_mul(1000) / millis;
-    let left = match (rate, total.saturating_sub(done)) {
-        (0, _) => "unknown left".to_owned(),
+    done.saturating_mul(1000) / millis
+}
+
+fn left(rate: u64, left: u64) -> String {
+    match (rate, left) {
+        (0, 1..) => "unknown left".to_owned(),
         // What is handled sets off more; that there is none is told by the end of the stage.
         (_, 0) => "more may follow".to_owned(),
         (rate, left) => format!("{} s left", left.div_ceil(rate)),
-    };
-    format!("{name:<9} {done} of {total} {unit}, {rate}/s, {left}")
+    }
 }
 
 /// A duration as a person reads it: `0.42 s`, `75.3 s`.
@@ -102,20 +143,47 @@ pub(crate) fn seconds(took: Duration) -> String {
 mod tests {
     use super::*;
 
+    fn lines(ago: Duration) -> Lines {
+        let then = Instant::now().checked_sub(ago).unwrap();
+        Lines {
+            last: VecDeque::from([(then, 100)]),
+            waits_for: None,
+        }
+    }
+
     #[test]
     fn a_line_tells_rate_and_time_left() {
-        let text = line(
-            "generate",
-            "accounts",
-            500,
-            2_000,
-            Duration::from_millis(250),
+        let mut lines = lines(Duration::from_secs(100));
+        let text = lines.next("generate", "accounts", 50_150, 80_000);
+        assert_eq!(text, "generate  50150 of 80000 accounts, 500/s, 60 s left");
+        assert_eq!(rate(500, Duration::from_millis(250)), 2_000);
+        assert_eq!(rate(0, Duration::ZERO), 0);
+        assert_eq!(left(0, 2_000), "unknown left");
+        assert_eq!(left(300, 0), "more may follow");
+        assert_eq!(left(300, 301), "2 s left");
+    }
+
+    #[test]
+    fn a_rate_is_the_one_of_late() {
+        let mut lines = lines(Duration::from_secs(100));
+        let rates = (0..=RECENT).map(|_| {
+            let line = lines.next("settle", "events", 50_150, 80_000);
+            line.contains(" 0/s, unknown left")
+        });
+        let rates: Vec<bool> = rates.collect();
+        assert!(!rates[0], "it did something before");
+        assert!(rates[RECENT], "and then it stood still");
+    }
+
+    #[test]
+    fn what_is_waited_for_is_told_instead_of_a_time() {
+        let mut lines = lines(Duration::from_secs(100));
+        lines.waits_for = Some("documents is paused".to_owned());
+        let text = lines.next("settle", "events", 150, 200);
+        assert_eq!(
+            text,
+            "settle    150 of 200 events, 0/s, documents is paused"
         );
-        assert_eq!(text, "generate  500 of 2000 accounts, 2000/s, 1 s left");
-        let start = line("generate", "accounts", 0, 2_000, Duration::ZERO);
-        assert_eq!(start, "generate  0 of 2000 accounts, 0/s, unknown left");
-        let wave = line("settle", "events", 900, 900, Duration::from_secs(3));
-        assert_eq!(wave, "settle    900 of 900 events, 300/s, more may follow");
     }
 
     #[test]

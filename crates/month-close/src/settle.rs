@@ -151,7 +151,14 @@ struct Meter {
     total: i64,
     estimated: Instant,
     pause: Duration,
-    estimate: Option<JoinHandle<Result<(i64, Duration), sqlx::Error>>>,
+    estimate: Option<JoinHandle<Result<Estimate, sqlx::Error>>>,
+}
+
+/// What is left, and who does nothing about it.
+struct Estimate {
+    unread: i64,
+    paused: Vec<String>,
+    took: Duration,
 }
 
 impl Meter {
@@ -169,32 +176,49 @@ impl Meter {
     /// Shows how far it has come, and answers how many events were handled since the start.
     async fn show(&mut self, stage: &Stage) -> Result<i64> {
         let done = outbox::handled(&self.pool).await? - self.before;
-        self.estimate(done).await?;
+        self.estimate(stage, done).await?;
         let count = |n: i64| u64::try_from(n).unwrap_or(0);
         stage.at(count(done), count(self.total.max(done)));
         Ok(done)
     }
 
     /// On a task of its own: the progress goes on while the log is read.
-    async fn estimate(&mut self, done: i64) -> Result<()> {
+    async fn estimate(&mut self, stage: &Stage, done: i64) -> Result<()> {
         if self.estimate.as_ref().is_some_and(JoinHandle::is_finished)
             && let Some(estimate) = self.estimate.take()
         {
-            let (unread, took) = estimate.await??;
-            self.total = done + unread;
-            self.pause = ESTIMATE_EVERY.max(took * ESTIMATE_SHARE);
+            let estimate = estimate.await??;
+            self.total = done + estimate.unread;
+            self.pause = ESTIMATE_EVERY.max(estimate.took * ESTIMATE_SHARE);
             self.estimated = Instant::now();
+            stage.waits_for(waits_for(&estimate.paused));
         }
         if self.estimate.is_none() && self.estimated.elapsed() >= self.pause {
-            let pool = self.pool.clone();
-            self.estimate = Some(tokio::spawn(async move {
-                let began = Instant::now();
-                let unread = outbox::unread_estimate(&pool).await?;
-                Ok((unread, began.elapsed()))
-            }));
+            self.estimate = Some(tokio::spawn(estimate(self.pool.clone())));
         }
         Ok(())
     }
+}
+
+async fn estimate(pool: PgPool) -> Result<Estimate, sqlx::Error> {
+    let began = Instant::now();
+    let unread = outbox::unread_estimate(&pool).await?;
+    let paused = outbox::operation::paused(&pool).await?.into_iter();
+    Ok(Estimate {
+        unread,
+        paused: paused.map(|(name, _)| name).collect(),
+        took: began.elapsed(),
+    })
+}
+
+/// No rate tells when somebody lets a paused consumer go on.
+fn waits_for(paused: &[String]) -> Option<String> {
+    let first = paused.first()?;
+    let verb = if paused.len() == 1 { "is" } else { "are" };
+    let names = paused.join(" and ");
+    Some(format!(
+        "{names} {verb} paused: `outbox-relay resume {first}`"
+    ))
 }
 
 /// Relay and workers of this process.

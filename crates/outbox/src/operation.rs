@@ -13,7 +13,7 @@ mod pause;
 mod replay;
 mod reshard;
 
-pub use pause::{Paused, pause, resume};
+pub use pause::{Paused, pause, paused, resume};
 pub(crate) use replay::point_before;
 pub use replay::{Start, replay};
 pub use reshard::{Resharded, reshard, try_reshard};

@@ -161,3 +161,36 @@ fn answer(leaving: Leaving, has_left: Result<bool, Stays>) {
         tracing::debug!(payment = %leaving.payment, "A call was given up at its departure");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use sqlx::postgres::PgPoolOptions;
+
+    use super::*;
+
+    /// As a failed attempt, a restart of the server would be one of each payment under way.
+    #[tokio::test]
+    async fn an_outage_is_nobodys_attempt() {
+        let pool = PgPoolOptions::new()
+            .acquire_timeout(Duration::from_millis(10))
+            .connect_lazy("postgres://nobody@127.0.0.1:1/nowhere");
+        let departures = Departures::new(Outbox::new(pool.unwrap()));
+
+        let left = departures.leave(PaymentId::new(), outbox::clock::now());
+        let act = Act::<()>::from(left.await.unwrap_err());
+        assert!(matches!(act, Act::Unavailable { .. }), "{act:?}");
+
+        let wanted = departures.is_wanted(PaymentId::new());
+        let act = Act::<()>::from(wanted.await.unwrap_err());
+        assert!(matches!(act, Act::Unavailable { .. }), "{act:?}");
+    }
+
+    #[test]
+    fn what_fails_for_one_is_tried_again_by_itself() {
+        let stays = Stays::of(&Failure::retry("its row makes no sense"));
+        let act = Act::<()>::from(stays);
+        assert!(matches!(act, Act::Retry { .. }), "{act:?}");
+    }
+}

@@ -90,3 +90,30 @@ pub async fn resume(pool: &PgPool, name: &str, by: &By) -> Result<bool, Operatio
     .await?;
     Ok(resumed.rows_affected() == 1)
 }
+
+/// The consumers that are paused now, by name, and until when.
+///
+/// # Errors
+/// The database's.
+pub async fn paused(pool: &PgPool) -> Result<Vec<(String, Paused)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"
+        -- operation: who is paused
+        select name, nullif(paused_until, 'infinity') as until
+        from outbox.consumer
+        where paused_until > clock_timestamp()
+        order by name
+        "#
+    )
+    .fetch_all(pool)
+    .await?;
+    let rows = rows.into_iter();
+    Ok(rows
+        .map(|row| {
+            (
+                row.name,
+                row.until.map_or(Paused::UntilResumed, Paused::Until),
+            )
+        })
+        .collect())
+}
