@@ -11,6 +11,7 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use outbox::failpoint;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
@@ -42,6 +43,7 @@ pub(crate) async fn admit(
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
+    failpoint!("api.asked").map_err(|_| Problem::busy("Turned away on purpose."))?;
     let place = Arc::clone(&admission.places).try_acquire_owned();
     let place = place.map_err(|_| Problem::busy("Too many requests run at once."))?;
     let to_its_end = async move {
@@ -52,7 +54,9 @@ pub(crate) async fn admit(
     let answer = admission
         .running
         .spawn(to_its_end.instrument(Span::current()));
-    match timeout(ANSWER_TIMEOUT, answer).await {
+    let answered = timeout(ANSWER_TIMEOUT, answer).await;
+    failpoint!("api.answered").map_err(|_| Problem::busy("The answer was lost on purpose."))?;
+    match answered {
         Ok(answered) => answered.map_err(Problem::broken),
         Err(_) => Err(Problem::busy(
             "No answer within the time. What was asked may still happen: look before you repeat.",

@@ -11,7 +11,7 @@ use billing::gateway::{CallError, Cancelled, Charge, Gateway, Gateways};
 use billing::ids::{InvoiceId, PaymentId};
 use billing::payment::{self, Attempt, Decision, Outcome, PaymentError};
 use chrono::{DateTime, Utc};
-use outbox::{Act, Dedupe, Event, External, Failure, Load, Outbox, UnitOfWork};
+use outbox::{Act, Dedupe, Event, External, Failure, Load, Outbox, UnitOfWork, failpoint};
 use uuid::Uuid;
 
 mod departures;
@@ -178,7 +178,10 @@ async fn send(
         money: attempt.money,
         description: attempt.description.clone(),
     };
-    gateway.charge(&charge).await.map(Outcome::Verdict)
+    failpoint!("payment.before_charge").map_err(|error| CallError::NotSent(error.to_string()))?;
+    let verdict = gateway.charge(&charge).await?;
+    failpoint!("payment.charged").map_err(|error| CallError::Unknown(error.to_string()))?;
+    Ok(Outcome::Verdict(verdict))
 }
 
 async fn burn(gateway: &dyn Gateway, payment: PaymentId) -> Result<Outcome, CallError> {

@@ -10,7 +10,7 @@ use billing::gateway::{CallError, Gateway, Gateways, RefundVerdict};
 use billing::ids::RefundId;
 use billing::refund::{self, Departure, Outcome, RefundError, Sending};
 use chrono::{DateTime, Utc};
-use outbox::{Act, Dedupe, Event, External, Failure, Load, UnitOfWork, Upcaster};
+use outbox::{Act, Dedupe, Event, External, Failure, Load, UnitOfWork, Upcaster, failpoint};
 use serde::Deserialize;
 
 use crate::payload::{Payload, RefundRequestedV1};
@@ -145,10 +145,17 @@ async fn send(gateway: &dyn Gateway, sending: &Sending, since: DateTime<Utc>) ->
             after: None,
         };
     }
-    match gateway.refund(&sending.refund).await {
+    match give_back(gateway, sending).await {
         Ok(verdict) => Act::Answer(Outcome::Verdict(verdict)),
         Err(error) => failed(error),
     }
+}
+
+async fn give_back(gateway: &dyn Gateway, sending: &Sending) -> Result<RefundVerdict, CallError> {
+    failpoint!("refund.before_call").map_err(|error| CallError::NotSent(error.to_string()))?;
+    let verdict = gateway.refund(&sending.refund).await?;
+    failpoint!("refund.given_back").map_err(|error| CallError::Unknown(error.to_string()))?;
+    Ok(verdict)
 }
 
 fn failed(error: CallError) -> Act<Outcome> {

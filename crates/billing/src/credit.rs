@@ -7,6 +7,7 @@
 
 mod store;
 
+use outbox::failpoint;
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
@@ -122,6 +123,7 @@ pub async fn grant(
     let event = granted_event(new.account, &granted);
     store::insert(tx, new.account, &granted, event.event_id).await?;
     ledger::post_all(tx, &[grant_transfer(&new)], now).await?;
+    failpoint!("credit.granted")?;
     tx.append(locked, event);
     owed::want_open(tx, locked, "credit was granted").await?;
     Ok(Granted {

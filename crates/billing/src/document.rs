@@ -7,6 +7,7 @@
 //!
 //! Owns `billing.document`. Reads `billing.invoice`, `billing.line`. Emits nothing.
 
+use outbox::failpoint;
 use std::collections::HashMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -229,5 +230,6 @@ pub async fn intend_all(
         .iter()
         .map(|invoice| (invoice.invoice_id, invoice.path()))
         .collect();
+    failpoint!("document.intending")?;
     intend(tx, &paths).await
 }

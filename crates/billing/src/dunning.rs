@@ -9,6 +9,7 @@
 mod store;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use outbox::failpoint;
 use outbox::{Locked, NewEvent, UnitOfWork};
 use serde_json::json;
 use uuid::Uuid;
@@ -116,6 +117,7 @@ pub async fn escalate_all(
         plans.push(one.invoice, plan);
     }
     store::plan(tx, &plans).await?;
+    failpoint!("dunning.climbed")?;
     Ok(answers)
 }
 

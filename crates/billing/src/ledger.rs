@@ -8,6 +8,7 @@
 
 mod store;
 
+use outbox::failpoint;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
@@ -129,6 +130,7 @@ pub async fn post_all(
             _ => PostError::Database(err),
         }
     })?;
+    failpoint!("ledger.posted")?;
     store::move_balances(tx, &moves).await?;
     Ok(())
 }

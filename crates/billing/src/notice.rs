@@ -11,6 +11,7 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use outbox::UnitOfWork;
+use outbox::failpoint;
 use serde::Serialize;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
@@ -187,6 +188,7 @@ pub async fn intend_all(
         drafts.push(Draft::of(*wanted, &fact, recipient, host)?);
     }
     let standings = store::intend(tx, &drafts).await?;
+    failpoint!("notice.intended")?;
     store::suppress(tx, &drafts, &standings).await?;
     let intents = drafts.into_iter().zip(standings);
     Ok(intents.map(|(draft, row)| draft.intent(row)).collect())
@@ -208,6 +210,7 @@ pub async fn settle_all(
         }
     }
     store::sent(tx, &sent).await?;
+    failpoint!("notice.recorded")?;
     store::refused(tx, &refused).await
 }
 

@@ -9,6 +9,7 @@
 mod store;
 
 use chrono::{DateTime, Utc};
+use outbox::failpoint;
 use outbox::{Locked, NewEvent, UnitOfWork};
 use serde::Serialize;
 use serde_json::json;
@@ -105,6 +106,7 @@ pub async fn add(
     let id = PaymentMethodId::new();
     let event = added(id, &new);
     store::insert(tx, [(id, &new, event.event_id)], now).await?;
+    failpoint!("payment_method.added")?;
     tx.append(locked, event);
     owed::want_open(tx, locked, "a payment method was added").await?;
     Ok(PaymentMethod {

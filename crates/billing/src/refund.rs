@@ -16,6 +16,7 @@ mod settle;
 mod store;
 
 use chrono::{DateTime, Utc};
+use outbox::failpoint;
 use outbox::{NewEvent, UnitOfWork};
 use serde::Serialize;
 use serde_json::json;
@@ -180,6 +181,7 @@ pub async fn request(
     let is_by_hand = refuse_above(tx, &new).await?;
     let event = requested_event(&new, account);
     store::insert(tx, &new, (account, event.event_id), now).await?;
+    failpoint!("refund.requested")?;
     tx.append(locked, event);
     if is_by_hand {
         settle::by_hand(tx, new.refund, now).await?;
@@ -228,6 +230,7 @@ pub async fn depart_all(
 ) -> Result<Vec<Departure>, RefundError> {
     let mut open = store::lock_open(tx, refunds).await?;
     store::depart(tx, refunds, now).await?;
+    failpoint!("refund.departing")?;
     let departures = refunds.iter().map(|refund| match open.remove(refund) {
         Some((state, sending)) if state == "created" => Departure::Send(sending),
         Some((_, sending)) => Departure::Ask(sending),

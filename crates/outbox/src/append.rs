@@ -11,6 +11,7 @@
 mod rows;
 mod turns;
 
+use crate::failpoint;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -302,7 +303,9 @@ impl UnitOfWork {
     pub async fn commit(mut self) -> Result<u64, CommitError> {
         let is_planned_soon = timer::is_any_soon(&self.timers);
         let appended = self.flush().await?;
+        failpoint!("unit.flushed")?;
         self.take_tx().commit().await?;
+        failpoint!("unit.committed")?;
         if is_planned_soon {
             self.waker.tell_of_plans();
         }

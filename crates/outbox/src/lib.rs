@@ -12,6 +12,7 @@ mod consumer;
 pub mod copy;
 pub mod delivery;
 mod event;
+pub mod failpoint;
 mod guard;
 pub mod ids;
 mod member;

@@ -6,6 +6,7 @@
 //!
 //! Owns `outbox.tick`. Only the relay writes it.
 
+use crate::failpoint;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -96,7 +97,9 @@ impl Relay {
             0 => tick::drawn(self.outbox.pool()).await?,
             known => known,
         };
+        failpoint!("relay.before_cut")?;
         let looked = tick::cut(self.outbox.pool(), sequence).await?;
+        failpoint!("relay.cut")?;
         self.sequence.store(looked.sequence, Ordering::Relaxed);
         Ok(match looked.cut {
             Some(events) => {

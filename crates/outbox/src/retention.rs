@@ -6,6 +6,7 @@
 //!
 //! Owns `outbox.retained`, `outbox.dropped`, `outbox.archived`, and the partitions.
 
+use crate::failpoint;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -87,6 +88,7 @@ pub async fn retire(pool: &PgPool, policy: &Policy) -> Result<Retired, Retention
         partition
             .drop_with_note(pool, content.events, file.as_deref())
             .await?;
+        failpoint!("retention.dropped")?;
         retired
             .partitions
             .push((partition.name, content.events, file));

@@ -22,6 +22,7 @@
 //!
 //! Owns `outbox.timer`. Writes `outbox.event` when a timer fires.
 
+use crate::failpoint;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -166,6 +167,7 @@ pub(crate) async fn fire_all(pool: &PgPool) -> Result<u64, sqlx::Error> {
     let mut all = 0;
     loop {
         let fired = fire(pool).await?;
+        failpoint!("timer.fired")?;
         all += fired;
         if fired < AT_ONCE.unsigned_abs() {
             return Ok(all);

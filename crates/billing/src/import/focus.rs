@@ -18,6 +18,7 @@
 //!
 //! Reads a file of any size in chunks: a thread parses ahead by two chunks while one is recorded.
 
+use outbox::failpoint;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -115,6 +116,7 @@ async fn try_chunk(
         .map_err(ImportError::Begin)?;
     let outcome = import_chunk(&mut tx, &chunk.rows, options.now).await?;
     let outcome = heeded(outcome, options.on_bad_row)?;
+    failpoint!("import.chunk").map_err(ImportError::Begin)?;
     tx.commit().await?;
     Ok(outcome)
 }

@@ -1,5 +1,6 @@
 //! Finalizing: drafts become invoices with everything that belongs to them.
 
+use outbox::failpoint;
 use std::collections::HashMap;
 
 use chrono::{DateTime, SubsecRound, Utc};
@@ -67,10 +68,12 @@ pub async fn finalize_all(
     let mut transfers = transfers(&ids, &drafts)?;
     transfers.extend(uses.iter().map(Use::transfer));
     ledger::post_all(tx, &transfers, closing.now).await?;
+    failpoint!("invoice.posted")?;
 
     let (locks, drafts): (Vec<Locked>, Vec<Draft>) = drafts.into_iter().unzip();
     store::insert_lines(tx, ids.iter().copied().zip(&drafts)).await?;
     let first = store::take_numbers(tx, SERIES, drafts.len()).await?;
+    failpoint!("invoice.numbered")?;
     let invoices: Vec<Numbered> = drafts
         .into_iter()
         .zip(ids)
@@ -79,6 +82,7 @@ pub async fn finalize_all(
         .collect();
     let invoices = credited(invoices, &uses);
     store::insert(tx, &invoices).await?;
+    failpoint!("invoice.written")?;
     credit::write_uses(tx, &uses, closing.now).await?;
     for (locked, invoice) in locks.into_iter().zip(&invoices) {
         tx.append(locked, finalized(invoice));

@@ -3,6 +3,7 @@
 mod charges;
 pub(super) mod store;
 
+use outbox::failpoint;
 use std::ops::AddAssign;
 
 use chrono::{DateTime, Utc};
@@ -71,6 +72,7 @@ pub async fn close_chunk(
 ) -> Result<ChunkClosed, CloseError> {
     store::go_by_index(tx).await?;
     let obligations = store::lock_open(tx, run.month, now, accounts).await?;
+    failpoint!("close.locked")?;
     if obligations.is_empty() {
         return Ok(ChunkClosed::default());
     }
@@ -83,6 +85,7 @@ pub async fn close_chunk(
     }
     let closed = sorted.counts();
     sorted.settle(tx, run).await?;
+    failpoint!("close.periods_settled")?;
     invoice::finalize_all(tx, run.closing(now), sorted.drafts).await?;
     Ok(closed)
 }

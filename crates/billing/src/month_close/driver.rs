@@ -1,5 +1,6 @@
 //! The driver: a month closed from start to finish, several chunks at once.
 
+use outbox::failpoint;
 use std::error::Error;
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -108,6 +109,7 @@ pub async fn run(
     let mut done = ChunkClosed::default();
     if run.state == State::Running {
         let scope = scope(outbox.pool(), options).await?;
+        failpoint!("close.scoped")?;
         done = close_all(outbox, (&run, &scope), options, progress).await?;
     }
     let run = finish(outbox, &run, options).await?;
@@ -155,6 +157,7 @@ async fn start(outbox: &Outbox, options: &Options) -> Result<Run, RunError> {
     let mut tx = outbox.begin(origin).await?;
     let run = super::start(&mut tx, options.month, options.as_of, options.now).await?;
     let run = settled::watch(&mut tx, run, &options.settled_by).await?;
+    failpoint!("close.started")?;
     tx.commit().await?;
     Ok(run)
 }
@@ -162,6 +165,7 @@ async fn start(outbox: &Outbox, options: &Options) -> Result<Run, RunError> {
 async fn finish(outbox: &Outbox, run: &Run, options: &Options) -> Result<Run, RunError> {
     let mut tx = outbox.begin(run.origin(&options.origin)).await?;
     let run = super::finish(&mut tx, run, options.now).await?;
+    failpoint!("close.finished")?;
     tx.commit().await?;
     Ok(run)
 }
@@ -273,6 +277,7 @@ async fn except(
     tracing::warn!(account.id = %account, reason, "Account {account} could not be closed");
     let mut tx = outbox.begin(run.origin(&options.origin)).await?;
     let closed = chunk::except(&mut tx, run, account, (options.now, reason)).await?;
+    failpoint!("close.excepted")?;
     tx.commit().await?;
     Ok(closed)
 }
@@ -302,6 +307,7 @@ async fn close_and_commit(
 ) -> Result<ChunkClosed, CloseError> {
     let mut tx = outbox.begin(run.origin(&options.origin)).await?;
     let closed = close_chunk(&mut tx, run, accounts, options.now).await?;
+    failpoint!("close.chunk")?;
     tx.commit().await?;
     Ok(closed)
 }

@@ -3,6 +3,7 @@
 //! Events planned for later, such as the next attempt at a card in three days, do not count.
 
 use chrono::{DateTime, Utc};
+use outbox::failpoint;
 use outbox::{Batch, NewBatch, NewEvent, UnitOfWork};
 use serde_json::json;
 use sqlx::PgConnection;
@@ -66,6 +67,7 @@ pub async fn note_settled(
     run: RunId,
     (batch, now): (Uuid, DateTime<Utc>),
 ) -> Result<(), sqlx::Error> {
+    failpoint!("close.settled")?;
     store::note_settled(tx, run, batch, now).await
 }
 

@@ -1,6 +1,7 @@
 //! Money that came past the gateways: a bank transfer, a cheque, cash.
 
 use chrono::{DateTime, Utc};
+use outbox::failpoint;
 use outbox::{NewEvent, UnitOfWork};
 use uuid::Uuid;
 
@@ -66,6 +67,7 @@ pub async fn record(
     store::insert_by_hand(tx, &by_hand, (&capture, event.event_id), now).await?;
     tx.append(locked, event);
     post(tx, &by_hand, &capture, now).await?;
+    failpoint!("payment.by_hand")?;
     if let Some(owed) = owed.as_ref().filter(|_| !capture.applied.is_zero()) {
         owed::settle_all(tx, &[(owed, capture.applied)], "paid by hand", now).await?;
     }

@@ -1,5 +1,6 @@
 //! Deciding: what, if anything, is to be charged for an invoice, from the balance of now.
 
+use outbox::failpoint;
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
@@ -37,6 +38,7 @@ pub async fn decide_all(
         decisions.push(decision);
     }
     store::insert(tx, &new, now).await?;
+    failpoint!("payment.decided")?;
     Ok(decisions)
 }
 

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use outbox::UnitOfWork;
+use outbox::failpoint;
 use sqlx::PgConnection;
 
 use super::{PaymentError, store};
@@ -25,6 +26,7 @@ pub async fn depart_all(
     let accounts = store::accounts(tx, &ids).await?;
     let locks = account::lock_all(tx, &accounts).await?;
     let sent = store::depart(tx, leaving, now).await?;
+    failpoint!("payment.departing")?;
     if sent.len() < leaving.len() {
         for overtaken in store::cancel_overtaken(tx, &ids, now).await? {
             if let Some(locked) = locks.get(&overtaken.account).filter(|_| overtaken.is_due) {

@@ -1,6 +1,7 @@
 //! Settling: what a call, a look-up or a webhook told is recorded once, in whatever order they
 //! come.
 
+use outbox::failpoint;
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
@@ -166,6 +167,7 @@ impl Settling {
 
     async fn write(self, tx: &mut UnitOfWork, now: DateTime<Utc>) -> Result<(), PaymentError> {
         self.moved.write(tx, now).await?;
+        failpoint!("payment.moved")?;
         ledger::post_all(tx, &self.transfers, now).await?;
         let parts: Vec<(&Owed, Money)> = self
             .paid
@@ -173,6 +175,7 @@ impl Settling {
             .filter_map(|(invoice, part)| Some((self.owed.get(invoice)?, *part)))
             .collect();
         owed::settle_all(tx, &parts, "paid", now).await?;
+        failpoint!("payment.paid")?;
         for locked in self.credited {
             owed::want_open(tx, locked, "a payment left credit").await?;
         }

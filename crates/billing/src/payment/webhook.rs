@@ -6,6 +6,7 @@
 
 use chrono::{DateTime, Utc};
 use outbox::UnitOfWork;
+use outbox::failpoint;
 
 use super::{Outcome, PaymentError, settle_all, store};
 use crate::gateway::Webhook;
@@ -65,6 +66,8 @@ pub async fn receive(
     if !store::keep(tx, from, body, (payment, received.name())).await? {
         return Ok(Received::Repeated);
     }
+    failpoint!("webhook.kept")?;
     settle_all(tx, told.as_slice(), now).await?;
+    failpoint!("webhook.applied")?;
     Ok(received)
 }

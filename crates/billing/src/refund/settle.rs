@@ -1,6 +1,7 @@
 //! Settling: what a call or a look-up told is recorded once, with its movements in the books.
 
 use chrono::{DateTime, Utc};
+use outbox::failpoint;
 use outbox::{Locked, NewEvent, UnitOfWork};
 use serde_json::json;
 use uuid::Uuid;
@@ -41,6 +42,7 @@ pub async fn settle_all(
         let lock = known.as_ref().and_then(|known| locks.get(&known.account));
         if let (Some(known), Some(locked)) = (&known, lock) {
             settle(tx, (*locked, known), outcome, now).await?;
+            failpoint!("refund.settled")?;
         }
     }
     Ok(())

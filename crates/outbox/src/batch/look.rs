@@ -6,6 +6,7 @@
 //! looks with a snapshot that holds both facts. In one statement, or without the lock, each would
 //! miss the other's fact, and the batch would never be done.
 
+use crate::failpoint;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -72,6 +73,7 @@ pub(super) async fn seal(
     lane: Lane,
 ) -> Result<(), sqlx::Error> {
     lock(tx, batch).await?;
+    failpoint!("batch.locked")?;
     if has_members {
         join(tx, batch, lane, false).await?;
     }

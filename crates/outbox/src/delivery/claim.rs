@@ -1,6 +1,7 @@
 //! Claiming a due delivery, and ending the claim. Every ending names owner and attempt, so that one
 //! who was taken for dead cannot overwrite its successor's result.
 
+use crate::failpoint;
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -101,6 +102,7 @@ impl Claim {
         .await?;
         let is_ours = removed.rows_affected() == 1;
         blocked::unblock(tx, self.consumer, self.event.key).await?;
+        failpoint!("delivery.done")?;
         if let Some(batch) = self.event.batch_id.filter(|_| is_ours) {
             tx.duties().look(batch);
         }
@@ -114,6 +116,7 @@ impl Claim {
         }
         let mut tx = outbox.begin_worker(Origin::of("delivery")).await?;
         let is_ours = self.write_end(&mut *tx, ending).await?;
+        failpoint!("delivery.given_up")?;
         blocked::unblock(&mut tx, self.consumer, self.event.key).await?;
         for batch in self.given_up(&mut tx).await? {
             tx.duties().look(batch);

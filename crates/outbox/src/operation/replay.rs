@@ -5,6 +5,7 @@
 //! batch loses it, as to a rival. Beyond that row stands one with the highest number there is, so
 //! that nobody can go on in the old generation, however long he was frozen.
 
+use crate::failpoint;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
@@ -66,6 +67,7 @@ pub async fn replay(
         return Err(OperationError::Busy { name, seconds });
     }
     open(&mut tx, consumer, after).await?;
+    failpoint!("replay.opened")?;
     note(&mut tx, consumer, after, start, by).await?;
     tx.commit().await?;
     Ok(after)

@@ -7,6 +7,7 @@
 //!
 //! Owns `outbox.rebase`.
 
+use crate::failpoint;
 use sqlx::{PgConnection, PgPool};
 
 use super::{Cluster, RestoreError, cluster, refuse};
@@ -55,6 +56,7 @@ pub async fn rebase(pool: &PgPool, by: &By) -> Result<Rebased, RebaseError> {
     }
     void_claims(&mut tx).await?;
     let rebased = cut(&mut tx).await?;
+    failpoint!("rebase.cut")?;
     note(&mut tx, here, rebased, by).await?;
     tx.commit().await?;
     Ok(rebased)

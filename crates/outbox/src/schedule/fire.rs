@@ -1,5 +1,6 @@
 //! Firing the slots of a schedule that are due.
 
+use crate::failpoint;
 use std::collections::VecDeque;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -36,6 +37,7 @@ pub(crate) async fn fire_all(pool: &PgPool) -> Result<u64, sqlx::Error> {
             return Ok(all);
         };
         all += fire(&mut tx, due).await?;
+        failpoint!("schedule.fired")?;
         tx.commit().await?;
     }
 }

@@ -4,6 +4,7 @@
 //! Answers are recorded whether or not the shard is still ours: what happened outside has happened.
 //! Only the position asks the fence.
 
+use crate::failpoint;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -113,6 +114,7 @@ impl<H: External> ExternalRunner<H> {
         let (ready, blocked) = split_blocked(&mut tx, self.subscription.id(), &free).await?;
         let intents = self.load_ready(&mut tx, ready).await?;
         tx.commit().await.map_err(|error| error.0)?;
+        failpoint!("call.loaded")?;
         progress.cursor = cursor;
         progress.parked.extend(
             behind
@@ -181,6 +183,7 @@ impl<H: External> ExternalRunner<H> {
                 delivery::park(&mut tx, self.subscription.id(), event, parking).await?;
             }
         }
+        failpoint!("call.answered")?;
         if fence == Fence::Lost && mutant::is(Mutant::ResultsRolledBack) {
             return Ok(false);
         }

@@ -1,5 +1,6 @@
 //! What the lanes' loop asks of a consumer, whichever kind it is, and what both kinds share.
 
+use crate::failpoint;
 use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -199,6 +200,7 @@ async fn park_failed(
         return Ok(End::Lost);
     };
     delivery::park(&mut tx, subscription.id(), event, &parking).await?;
+    failpoint!("worker.parked")?;
     tx.commit().await.map_err(|error| error.0)?;
     Ok(End::Moved(cursor))
 }

@@ -1,5 +1,6 @@
 //! Running a transactional handler: position, effects and follow-up events in one transaction.
 
+use crate::failpoint;
 use std::sync::Arc;
 
 use super::Subscription;
@@ -83,7 +84,9 @@ impl<H: Transactional> Runner for TransactionalRunner<H> {
         let Fence::Held(cursor) = moved else {
             return Ok(End::Lost);
         };
+        failpoint!("worker.advanced")?;
         self.settle(&mut tx, &batch.events).await?;
+        failpoint!("worker.applied")?;
         tx.commit().await.map_err(|error| error.0)?;
         Ok(End::Moved(cursor))
     }
@@ -106,6 +109,7 @@ impl<H: Transactional> Runner for TransactionalRunner<H> {
             return Ok(None);
         };
         self.settle(&mut tx, &events).await?;
+        failpoint!("worker.applied_together")?;
         tx.commit().await.map_err(|error| error.0)?;
         Ok(Some(cursors))
     }

@@ -8,6 +8,7 @@
 //!
 //! Owns `outbox.stream`. Only the publisher writes it.
 
+use crate::failpoint;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
@@ -148,7 +149,9 @@ impl Publisher {
             return Ok(1);
         }
         self.note(page.to).await?;
+        failpoint!("stream.noted")?;
         self.tail = Some(self.publish(&page, tail).await?);
+        failpoint!("stream.acked")?;
         self.outbox.waker().wake_workers();
         Ok(page.events.len())
     }
@@ -182,6 +185,7 @@ impl Publisher {
             tail.before = event.point;
             tail.expect = Expect::Id(event.event_id);
         }
+        failpoint!("stream.published")?;
         for answer in answers {
             if answer.await?.duplicate {
                 return Err(PublishError::Duplicate);
@@ -213,6 +217,7 @@ impl Publisher {
     /// Reads the stream's tail, of the leader: a replica may be behind.
     async fn resync(&self) -> Result<Tail, PublishError> {
         let stream = self.streams.ensure(self.lane).await?;
+        failpoint!("stream.resync")?;
         let state = stream.get_info().await?.state;
         let found = if state.messages == 0 {
             None
@@ -268,6 +273,7 @@ impl Publisher {
     /// From where an empty stream is filled: the position that is farthest behind. Readers find
     /// what lies before in the database.
     async fn refill(&self, last_sequence: u64) -> Result<Tail, PublishError> {
+        failpoint!("stream.refill")?;
         let stream = self.streams.stream(self.lane);
         let start = sqlx::query!(
             r#"

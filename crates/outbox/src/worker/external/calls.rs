@@ -21,6 +21,7 @@ use crate::clock::{self, micros};
 use crate::consumer::{Act, External, Failure};
 use crate::delivery::Parking;
 use crate::event::Event;
+use crate::failpoint;
 use crate::throttle::{TakeError, Tokens};
 use crate::trace;
 
@@ -279,11 +280,12 @@ async fn called<H: External>(
     timeout: Duration,
     _permit: OwnedSemaphorePermit,
 ) -> Called<H> {
-    let called = match tokio::time::timeout(timeout, handler.act(&intent)).await {
-        Ok(Act::Answer(answer)) => Called::Answer(intent, answer),
-        Ok(Act::Retry { error, after }) => Called::Failed(Failure::Retry { error, after }),
-        Ok(Act::Dead(reason)) => Called::Failed(Failure::Dead(reason)),
-        Ok(Act::Unavailable { error, after }) => Called::Unavailable { error, after },
+    let called = match tokio::time::timeout(timeout, act(&*handler, &intent)).await {
+        Ok(Ok(Act::Answer(answer))) => Called::Answer(intent, answer),
+        Ok(Ok(Act::Retry { error, after })) => Called::Failed(Failure::Retry { error, after }),
+        Ok(Ok(Act::Dead(reason))) => Called::Failed(Failure::Dead(reason)),
+        Ok(Ok(Act::Unavailable { error, after })) => Called::Unavailable { error, after },
+        Ok(Err(error)) => Called::Failed(error.into()),
         Err(_) => Called::Failed(Failure::retry(format!("no answer within {timeout:?}"))),
     };
     match &called {
@@ -292,6 +294,13 @@ async fn called<H: External>(
         Called::Unavailable { error, .. } => trace::failed(&Span::current(), error),
     }
     called
+}
+
+async fn act<H: External>(handler: &H, intent: &H::Intent) -> Result<Act<H::Answer>, sqlx::Error> {
+    failpoint!("call.before")?;
+    let act = handler.act(intent).await;
+    failpoint!("call.after")?;
+    Ok(act)
 }
 
 impl<H: External> Pending<H> {
