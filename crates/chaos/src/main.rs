@@ -1,0 +1,84 @@
+//! Chaos: the real programs close a month while things happen to them; afterwards nothing is lost,
+//! doubled or early, or the seed and the plan are printed under which it was.
+//!
+//! Exit code 0: every check held. 1: one was violated, or the run failed. 2: called wrongly.
+
+mod args;
+mod clients;
+mod failpoints;
+mod faults;
+mod plan;
+mod process;
+mod programs;
+mod schedule;
+mod single;
+mod site;
+mod tally;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Result;
+use clap::Parser as _;
+use futures::StreamExt as _;
+
+use args::Args;
+use plan::Plan;
+use schedule::Outcome;
+use site::{House, Load};
+use tally::Tally;
+
+/// Events of a schedule for each customer, about.
+const EVENTS_PER_ACCOUNT: u32 = 5;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(&args).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: &Args) -> Result<bool> {
+    let programs = programs::build()?;
+    let mut tally = Tally::default();
+    match args.single {
+        true => single::run(args, &programs, &mut tally).await?,
+        false => schedules(args, &programs, &mut tally).await?,
+    }
+    tally.print(args.json);
+    Ok(tally.is_clean())
+}
+
+async fn schedules(args: &Args, programs: &Path, tally: &mut Tally) -> Result<()> {
+    let began = Instant::now();
+    let in_time = |_: &u64| args.time().is_none_or(|time| began.elapsed() < time);
+    let schedules = args.seeds.clone().take_while(in_time);
+    let mut done = futures::stream::iter(schedules)
+        .map(async |seed| {
+            let plan = Plan::drawn(seed, (args.accounts * EVENTS_PER_ACCOUNT).into());
+            (alone(args, programs, &plan).await, plan)
+        })
+        .buffer_unordered(args.parallel);
+    while let Some((outcome, plan)) = done.next().await {
+        tally.add(&plan.to_string(), outcome?);
+    }
+    Ok(())
+}
+
+/// A schedule with a server of its own, which may be killed.
+async fn alone(args: &Args, programs: &Path, plan: &Plan) -> Result<Outcome> {
+    let folder = tempfile::tempdir()?;
+    let house = House::open(folder.path()).await?;
+    let load = Load {
+        accounts: args.accounts,
+        seed: plan.seed,
+    };
+    schedule::run((&house, programs), plan, load, &args.folder).await
+}

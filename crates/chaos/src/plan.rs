@@ -1,0 +1,145 @@
+//! What a seed draws: the faults of a schedule, and after how many events each falls.
+
+use std::fmt::{self, Display, Formatter};
+
+use fastrand::Rng;
+
+use crate::failpoints;
+
+/// Whom something can happen to.
+const WHO: [&str; 7] = [
+    "api", "relay 1", "relay 2", "worker 1", "worker 2", "close", "gateway",
+];
+/// At which of its hits a failpoint fires.
+const HITS: [u64; 6] = [1, 1, 2, 3, 8, 20];
+const FROZEN_MS: std::ops::Range<u64> = 200..4_000;
+
+/// Something that happens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// `kill -9` of a process.
+    Kill(&'static str),
+    /// A process is stopped in the middle of whatever it does, for so many milliseconds.
+    Freeze(&'static str, u64),
+    /// A process is asked to stop.
+    Stop(&'static str),
+    /// A backend of the server is killed, and the server restarts all of them.
+    Backend,
+    /// The server is killed.
+    Server,
+    /// The server ends all sessions.
+    Sessions,
+    /// The same month is closed once more, beside.
+    Twice,
+    /// A failpoint: its name, what happens there, at which hit.
+    Point(&'static str, &'static str, u64),
+}
+
+impl Fault {
+    /// Its class, as the results count it.
+    pub(crate) fn class(&self) -> &'static str {
+        match self {
+            Self::Kill(_) => "kill",
+            Self::Freeze(..) => "freeze",
+            Self::Stop(_) => "stop",
+            Self::Backend => "backend killed",
+            Self::Server => "server killed",
+            Self::Sessions => "sessions ended",
+            Self::Twice => "closed twice",
+            Self::Point(_, "kill", _) => "killed at a failpoint",
+            Self::Point(..) => "error at a failpoint",
+        }
+    }
+
+    fn drawn(rng: &mut Rng) -> Self {
+        let who = WHO[rng.usize(..WHO.len())];
+        match rng.u32(..16) {
+            0..=2 => Self::Kill(who),
+            3..=4 => Self::Freeze(who, rng.u64(FROZEN_MS)),
+            5 => Self::Stop(who),
+            6 => Self::Backend,
+            7 => Self::Server,
+            8 => Self::Sessions,
+            9 => Self::Twice,
+            n => {
+                let known = failpoints::known();
+                let point = known[rng.usize(..known.len())];
+                let action = if n < 13 { "kill" } else { "error" };
+                Self::Point(point, action, HITS[rng.usize(..HITS.len())])
+            }
+        }
+    }
+}
+
+impl Display for Fault {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kill(who) | Self::Stop(who) => write!(out, "{} {who}", self.class()),
+            Self::Freeze(who, millis) => write!(out, "freeze {who} for {millis} ms"),
+            Self::Point(name, action, hit) => write!(out, "{name} {action}@{hit}"),
+            _ => out.write_str(self.class()),
+        }
+    }
+}
+
+/// The faults of a schedule, in their order, each with the number of events after which it falls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) faults: Vec<(i64, Fault)>,
+}
+
+impl Plan {
+    /// `events`: how many a schedule has, about.
+    pub(crate) fn drawn(seed: u64, events: i64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let number = rng.usize(3..=6);
+        let faults = (0..number).map(|_| (rng.i64(0..events), Fault::drawn(&mut rng)));
+        let mut faults: Vec<_> = faults.collect();
+        faults.sort_by_key(|(after, _)| *after);
+        Self { seed, faults }
+    }
+
+    /// The lines for the failpoints: they lie in wait from the beginning.
+    pub(crate) fn points(&self) -> String {
+        let points = self.faults.iter().filter_map(|(_, fault)| match fault {
+            Fault::Point(..) => Some(format!("{fault}\n")),
+            _ => None,
+        });
+        points.collect()
+    }
+}
+
+impl Display for Plan {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        write!(out, "seed {}:", self.seed)?;
+        for (after, fault) in &self.faults {
+            match fault {
+                Fault::Point(..) => write!(out, " [{fault}]")?,
+                _ => write!(out, " [{fault} after {after} events]")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_draws_the_same_plan_again_and_another_one_another() {
+        assert_eq!(Plan::drawn(7, 1_000), Plan::drawn(7, 1_000));
+        assert_ne!(Plan::drawn(7, 1_000).faults, Plan::drawn(8, 1_000).faults);
+    }
+
+    #[test]
+    fn every_class_is_drawn_in_its_turn() {
+        let plans = (0..200).map(|seed| Plan::drawn(seed, 1_000));
+        let classes: std::collections::BTreeSet<&str> = plans
+            .flat_map(|plan| plan.faults)
+            .map(|(_, fault)| fault.class())
+            .collect();
+        assert_eq!(classes.len(), 9, "{classes:?}");
+    }
+}

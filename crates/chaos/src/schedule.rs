@@ -1,0 +1,160 @@
+//! A schedule: a site at work, what happens to it, and what is to be seen afterwards.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+use crate::clients::{self, Journal};
+use crate::failpoints;
+use crate::faults;
+use crate::plan::Plan;
+use crate::site::{House, Load, Site};
+
+/// How often the log is asked how far it is.
+const LOOK: Duration = Duration::from_millis(20);
+/// Faults fall within this, whatever the log does.
+const FAULT_WITHIN: Duration = Duration::from_secs(60);
+const CLIENTS: u64 = 2;
+/// Customers that open an account through the interface, for each of so many of the sample.
+const SAMPLE_PER_CLIENT: u32 = 10;
+
+/// What came of a schedule.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) violations: Vec<String>,
+    pub(crate) events: i64,
+    /// Faults that fell, by class.
+    pub(crate) faults: BTreeMap<&'static str, u32>,
+    /// Processes that ended though nobody had asked them to.
+    pub(crate) ends: Vec<String>,
+    pub(crate) reached: BTreeSet<String>,
+    pub(crate) fired: BTreeSet<String>,
+    pub(crate) acknowledged: usize,
+    pub(crate) took: Duration,
+}
+
+/// Runs a plan. A violation leaves the logs in `keep`.
+pub(crate) async fn run(
+    (house, programs): (&House, &Path),
+    plan: &Plan,
+    load: Load,
+    keep: &Path,
+) -> Result<Outcome> {
+    let began = Instant::now();
+    let mut site = Site::open(house, programs, load).await?;
+    fs::write(site.failpoints().join("plan"), plan.points())?;
+    let mut outcome = Outcome::default();
+    let journal = Journal::default();
+    let worked = work(house, &mut site, plan, &journal, &mut outcome).await;
+    if let Err(error) = worked {
+        outcome.violations.push(format!("liveness: {error:#}"));
+    } else {
+        let found = look_at(&mut site, &journal).await;
+        let found = found.unwrap_or_else(|error| vec![format!("no verdict: {error:#}")]);
+        outcome.violations.extend(found);
+    }
+    outcome.ends = std::mem::take(&mut site.ends);
+    outcome.events = site.events().await.unwrap_or_default();
+    outcome.acknowledged = journal.acknowledged();
+    outcome.reached = failpoints::reached(&site.failpoints());
+    outcome.fired = failpoints::fired(&site.failpoints());
+    outcome.took = began.elapsed();
+    leave(site, &outcome, &keep.join(format!("seed-{}", plan.seed))).await?;
+    Ok(outcome)
+}
+
+async fn work(
+    house: &House,
+    site: &mut Site,
+    plan: &Plan,
+    journal: &Journal,
+    outcome: &mut Outcome,
+) -> Result<()> {
+    let mut clients = JoinSet::new();
+    let each = site.load().accounts / SAMPLE_PER_CLIENT / 2;
+    for client in 0..CLIENTS {
+        let seed = plan.seed * CLIENTS + client;
+        clients.spawn(clients::customers(
+            site.api.clone(),
+            journal.clone(),
+            seed,
+            each.max(2),
+        ));
+    }
+    site.close()?;
+    for (after, fault) in &plan.faults {
+        let began = Instant::now();
+        while site.events().await.is_none_or(|events| events < *after)
+            && began.elapsed() < FAULT_WITHIN
+            && !site.is_closed
+        {
+            site.look_after()?;
+            outbox::clock::pause(LOOK).await;
+        }
+        if faults::carry_out(fault, house, site).await? {
+            *outcome.faults.entry(fault.class()).or_default() += 1;
+        }
+    }
+    // What lies in wait goes on lying there until the clients have been answered and all is closed.
+    let began = Instant::now();
+    while !(clients.is_empty() && site.is_closed) && began.elapsed() < FAULT_WITHIN {
+        site.look_after()?;
+        while let Some(ended) = clients.try_join_next() {
+            ended?.context("a client was turned away")?;
+        }
+        outbox::clock::pause(LOOK).await;
+    }
+    fs::remove_file(site.failpoints().join("plan"))?;
+    site.until_quiet().await?;
+    while let Some(ended) = clients.join_next().await {
+        ended?.context("a client was turned away")?;
+    }
+    site.until_quiet().await
+}
+
+/// Stops everything, and looks: the product's own checks, with the gateway's books, and the journal.
+async fn look_at(site: &mut Site, journal: &Journal) -> Result<Vec<String>> {
+    let mut violations = Vec::new();
+    if let Err(error) = site.stop().await {
+        violations.push(format!("X2: {error:#}"));
+    }
+    let (is_clean, printed) = site.run("month-close", &["check", "--json"]).await?;
+    let checked: Value = serde_json::from_str(&printed).unwrap_or_default();
+    let codes = checked["checks"]["codes"].as_array();
+    for code in codes.into_iter().flatten() {
+        violations.push(format!(
+            "{}: see month-close.log",
+            code.as_str().unwrap_or("?")
+        ));
+    }
+    if !is_clean && violations.is_empty() {
+        violations.push(format!("the checks did not run: {printed}"));
+    }
+    violations.extend(journal.violations(&site.pool).await?);
+    Ok(violations)
+}
+
+/// Keeps the logs if something was wrong; else nothing is left.
+async fn leave(site: Site, outcome: &Outcome, keep: &Path) -> Result<()> {
+    if outcome.violations.is_empty() {
+        let admin = site.pool.clone();
+        drop(site.processes);
+        admin.close().await;
+        return Ok(());
+    }
+    fs::create_dir_all(keep)?;
+    for entry in fs::read_dir(site.folder.path())?.flatten() {
+        let from: PathBuf = entry.path();
+        if from.extension().is_some_and(|kind| kind == "log") {
+            fs::copy(&from, keep.join(entry.file_name()))?;
+        }
+    }
+    let told = outcome.violations.join("\n") + "\n" + &outcome.ends.join("\n");
+    fs::write(keep.join("violations.txt"), told)?;
+    Ok(())
+}

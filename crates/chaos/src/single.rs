@@ -1,0 +1,46 @@
+//! Single faults: each failpoint alone, at its first hit.
+
+use std::path::Path;
+
+use anyhow::Result;
+use futures::StreamExt as _;
+
+use crate::args::Args;
+use crate::failpoints;
+use crate::plan::{Fault, Plan};
+use crate::schedule;
+use crate::site::{House, Load};
+use crate::tally::Tally;
+
+/// A few of everything: what is looked for is whether it happens, not how often.
+const ACCOUNTS: u32 = 24;
+const ACTIONS: [&str; 2] = ["kill", "error"];
+
+/// Runs each, and demands that it was reached and fired.
+pub(crate) async fn run(args: &Args, programs: &Path, tally: &mut Tally) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let house = House::open(folder.path()).await?;
+    let points = failpoints::of_a_close().into_iter();
+    let points = points.filter(|name| args.point.as_ref().is_none_or(|of| name.starts_with(of)));
+    let each = points.flat_map(|name| ACTIONS.map(|action| Fault::Point(name, action, 1)));
+    let mut done = futures::stream::iter(each.enumerate())
+        .map(async |(nth, fault)| {
+            let seed = u64::try_from(nth).unwrap_or_default();
+            let faults = vec![(0, fault)];
+            let plan = Plan { seed, faults };
+            let (accounts, at) = (ACCOUNTS, (&house, programs));
+            let load = Load { accounts, seed: 1 };
+            (schedule::run(at, &plan, load, &args.folder).await, plan)
+        })
+        .buffer_unordered(args.parallel);
+    while let Some((outcome, plan)) = done.next().await {
+        let mut outcome = outcome?;
+        if outcome.fired.is_empty() {
+            outcome
+                .violations
+                .push("the failpoint was not reached".to_owned());
+        }
+        tally.add(&plan.to_string(), outcome);
+    }
+    Ok(())
+}

@@ -1,0 +1,291 @@
+//! A site at work: every program of the product, a server and a gateway, all of its own.
+
+use std::ffi::OsString;
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use local_postgres::LocalPostgres;
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+use tempfile::TempDir;
+
+use crate::process::{Process, Recipe};
+
+/// Faults end before this; then everything is handled, or never.
+const QUIET_WITHIN: Duration = Duration::from_secs(120);
+/// How often what ended is started again.
+const LOOK: Duration = Duration::from_millis(40);
+const SECRET: &str = "a secret of this run";
+
+/// A server, and a migrated database to copy.
+pub(crate) struct House {
+    local: LocalPostgres,
+    pub(crate) data_dir: PathBuf,
+}
+
+impl House {
+    pub(crate) async fn open(folder: &Path) -> Result<Self> {
+        let data_dir = folder.join("house");
+        let start = data_dir.clone();
+        let local = tokio::task::spawn_blocking(move || LocalPostgres::start(&start)).await??;
+        let house = Self {
+            local: local.watched(),
+            data_dir,
+        };
+        let pool = PgPool::connect(&house.local.url()).await?;
+        billing::migrate(&pool).await?;
+        pool.close().await;
+        Ok(house)
+    }
+
+    async fn database(&self, name: &str) -> Result<String> {
+        let pool = PgPool::connect(&self.local.url_of("postgres")).await?;
+        let create = format!("create database \"{name}\" template billing");
+        let created = sqlx::query(sqlx::AssertSqlSafe(create))
+            .execute(&pool)
+            .await;
+        created.context("could not copy the database")?;
+        pool.close().await;
+        Ok(self.local.url_of(name))
+    }
+}
+
+/// What the site works for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load {
+    pub(crate) accounts: u32,
+    pub(crate) seed: u64,
+}
+
+pub(crate) struct Site {
+    pub(crate) folder: TempDir,
+    pub(crate) pool: PgPool,
+    pub(crate) api: String,
+    programs: PathBuf,
+    variables: Vec<(&'static str, OsString)>,
+    load: Load,
+    /// The gateway, the interface, relays, workers, and closes that are under way.
+    pub(crate) processes: Vec<Process>,
+    /// Whether a close came to its end.
+    pub(crate) is_closed: bool,
+    /// What ended, and how, and was started again.
+    pub(crate) ends: Vec<String>,
+}
+
+impl Site {
+    pub(crate) async fn open(house: &House, programs: &Path, load: Load) -> Result<Self> {
+        let folder = TempDir::with_prefix("chaos")?;
+        let name = folder.path().file_name().unwrap_or_default();
+        let url = house.database(&name.to_string_lossy()).await?;
+        let pool = PgPoolOptions::new()
+            .max_connections(4)
+            .connect(&url)
+            .await?;
+        fs::create_dir(folder.path().join("failpoints"))?;
+        let api = free_address()?;
+        let variables = vec![
+            ("BILLING_DATABASE_URL", url.into()),
+            ("BILLING_DATA_DIR", folder.path().join("data").into()),
+            ("BILLING_GATEWAY_SECRET", SECRET.into()),
+            ("BILLING_LISTEN", api.clone().into()),
+            ("FAILPOINTS", folder.path().join("failpoints").into()),
+            ("RUST_LOG", "info,sqlx=warn".into()),
+        ];
+        let mut site = Self {
+            folder,
+            pool,
+            api,
+            programs: programs.to_owned(),
+            variables,
+            load,
+            processes: Vec::new(),
+            is_closed: false,
+            ends: Vec::new(),
+        };
+        site.start_gateway().await?;
+        site.start("api", "billing-api", &[])?;
+        for (name, role) in [
+            ("relay 1", "relay"),
+            ("relay 2", "relay"),
+            ("worker 1", "worker"),
+            ("worker 2", "worker"),
+        ] {
+            site.start(name, "outbox-relay", &["--role", role])?;
+        }
+        Ok(site)
+    }
+
+    async fn start_gateway(&mut self) -> Result<()> {
+        let webhooks = format!("http://{}/v1/gateways/sim/webhooks", self.api);
+        let books = self.folder.path().join("gateway");
+        let books = books.to_string_lossy().into_owned();
+        let arguments = ["--data-dir", &books, "--webhook-url", &webhooks];
+        let arguments = [&arguments[..], &["--webhook-secret", SECRET]].concat();
+        let arguments = [&arguments[..], &["--webhook-pause-ms", "100"]].concat();
+        self.start("gateway", "gateway-sim", &arguments)?;
+        let log = self.log_of("gateway");
+        let told = until(Duration::from_secs(30), async || {
+            let text = fs::read_to_string(&log).unwrap_or_default();
+            let mut lines = text.lines();
+            lines
+                .find(|line| line.starts_with("http://"))
+                .map(str::to_owned)
+        });
+        let url = told.await.context("the gateway does not start")?;
+        self.variables.push(("BILLING_GATEWAY_URL", url.into()));
+        Ok(())
+    }
+
+    pub(crate) fn load(&self) -> Load {
+        self.load
+    }
+
+    /// Closes the month: beside another close, if one is under way.
+    pub(crate) fn close(&mut self) -> Result<()> {
+        let name = format!("close {}", self.processes.len());
+        let arguments = [self.sample(), vec!["--no-workers".to_owned()]].concat();
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        self.start(&name, "month-close", &arguments)
+    }
+
+    fn sample(&self) -> Vec<String> {
+        let Load { accounts, seed } = self.load;
+        let sample = format!("--sample cloud --accounts {accounts} --seed {seed} --chunk 20");
+        sample.split(' ').map(str::to_owned).collect()
+    }
+
+    fn start(&mut self, name: &str, program: &str, arguments: &[&str]) -> Result<()> {
+        let recipe = Recipe {
+            name: name.to_owned(),
+            program: self.programs.join(program),
+            arguments: arguments.iter().map(Into::into).collect(),
+            variables: self.variables.clone(),
+            log: self.log_of(name),
+        };
+        self.processes.push(Process::start(recipe)?);
+        Ok(())
+    }
+
+    pub(crate) fn log_of(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("{name}.log"))
+    }
+
+    pub(crate) fn failpoints(&self) -> PathBuf {
+        self.folder.path().join("failpoints")
+    }
+
+    /// Starts what has ended: a close until one came to its end, everything else for ever.
+    pub(crate) fn look_after(&mut self) -> Result<()> {
+        let mut at = 0;
+        while at < self.processes.len() {
+            let process = &mut self.processes[at];
+            let Some(status) = process.ended()? else {
+                at += 1;
+                continue;
+            };
+            let is_close = process.name().starts_with("close");
+            if is_close && matches!(status.code(), Some(0 | 3)) {
+                self.is_closed = true;
+                self.processes.remove(at);
+                continue;
+            }
+            self.ends.push(format!("{}: {status}", process.name()));
+            process.again()?;
+            at += 1;
+        }
+        Ok(())
+    }
+
+    fn is_closing(&self) -> bool {
+        let mut processes = self.processes.iter();
+        processes.any(|process| process.name().starts_with("close"))
+    }
+
+    /// How many events the log has by now; nothing while the server is away.
+    pub(crate) async fn events(&self) -> Option<i64> {
+        let count = "select coalesce(max(id), 0) from outbox.event";
+        sqlx::query_scalar(count).fetch_one(&self.pool).await.ok()
+    }
+
+    /// Nothing fails any more: waits until the month is closed and everything is handled.
+    pub(crate) async fn until_quiet(&mut self) -> Result<()> {
+        let began = Instant::now();
+        for process in &mut self.processes {
+            process.thaw();
+        }
+        while !self.is_closed || self.is_closing() {
+            ensure!(began.elapsed() < QUIET_WITHIN, "the close does not end");
+            self.look_after()?;
+            outbox::clock::pause(LOOK).await;
+        }
+        let mut backlogs = outbox::BacklogWatch::new(self.pool.clone());
+        let names = billing_names(&self.pool).await?;
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        loop {
+            self.look_after()?;
+            match backlogs.rest(&names).await {
+                Ok(Some(rest)) if rest.dead > 0 => bail!("{} dead letters", rest.dead),
+                Ok(Some(_)) => return Ok(()),
+                Ok(None) | Err(_) => {}
+            }
+            if began.elapsed() > QUIET_WITHIN {
+                bail!("not everything is handled after {QUIET_WITHIN:?}");
+            }
+            outbox::clock::pause(LOOK).await;
+        }
+    }
+
+    /// Ends all programs as an operating system does; one that cannot says so. The gateway stays.
+    pub(crate) async fn stop(&mut self) -> Result<()> {
+        let is_ours = |process: &mut Process| process.name() != "gateway";
+        let mut stopping: Vec<Process> = self.processes.extract_if(.., is_ours).collect();
+        for process in &mut stopping {
+            process.thaw();
+            process.ask_to_stop();
+        }
+        for process in &mut stopping {
+            let status = process.stopped().await?;
+            ensure!(status.success(), "{} stopped with {status}", process.name());
+        }
+        Ok(())
+    }
+
+    /// Runs a program to its end, and answers how it ended and the last line that it printed.
+    pub(crate) async fn run(&self, program: &str, arguments: &[&str]) -> Result<(bool, String)> {
+        let output = tokio::process::Command::new(self.programs.join(program))
+            .args(arguments)
+            .envs(self.variables.iter().map(|(name, value)| (*name, value)))
+            .kill_on_drop(true)
+            .output()
+            .await?;
+        fs::write(self.log_of(program), &output.stderr)?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let last = text.lines().next_back().unwrap_or_default();
+        Ok((output.status.success(), last.to_owned()))
+    }
+}
+
+async fn billing_names(pool: &PgPool) -> Result<Vec<String>> {
+    let names = sqlx::query_scalar("select name from outbox.consumer order by name");
+    Ok(names.fetch_all(pool).await?)
+}
+
+/// Asks again and again, for as long as that.
+pub(crate) async fn until<T>(within: Duration, asked: impl AsyncFn() -> Option<T>) -> Result<T> {
+    let began = Instant::now();
+    loop {
+        if let Some(answer) = asked().await {
+            return Ok(answer);
+        }
+        ensure!(began.elapsed() < within, "not within {within:?}");
+        outbox::clock::pause(LOOK).await;
+    }
+}
+
+fn free_address() -> Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    Ok(listener.local_addr()?.to_string())
+}

@@ -1,0 +1,78 @@
+//! What a run came to, for people as it goes and as JSON at its end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::json;
+
+use crate::failpoints;
+use crate::schedule::Outcome;
+
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    schedules: u32,
+    events: i64,
+    acknowledged: usize,
+    kills: usize,
+    faults: BTreeMap<&'static str, u32>,
+    reached: BTreeSet<String>,
+    violations: Vec<String>,
+}
+
+impl Tally {
+    /// Counts a schedule, and says what came of it.
+    pub(crate) fn add(&mut self, plan: &str, outcome: Outcome) {
+        self.schedules += 1;
+        self.events += outcome.events;
+        self.acknowledged += outcome.acknowledged;
+        self.kills += outcome.ends.len();
+        for (class, number) in outcome.faults {
+            *self.faults.entry(class).or_default() += number;
+        }
+        self.reached.extend(outcome.reached);
+        let (events, took) = (outcome.events, outcome.took.as_secs());
+        let fired = outcome.fired.len();
+        let verdict = match outcome.violations.len() {
+            0 => "held".to_owned(),
+            number => format!("{number} VIOLATIONS"),
+        };
+        eprintln!("{plan}: {events} events, {fired} points fired, {took} s: {verdict}");
+        for violation in outcome.violations {
+            eprintln!("    {violation}");
+            self.violations.push(format!("{plan}: {violation}"));
+        }
+    }
+
+    pub(crate) fn is_clean(&self) -> bool {
+        self.violations.is_empty()
+    }
+
+    pub(crate) fn print(&self, as_json: bool) {
+        let known: BTreeSet<&str> = failpoints::known().into_iter().collect();
+        let reached = self
+            .reached
+            .iter()
+            .filter(|name| known.contains(name.as_str()));
+        let reached = reached.count();
+        eprintln!(
+            "{} schedules, {} events, {} ends of processes, {reached} of {} failpoints reached, {} \
+             violations",
+            self.schedules,
+            self.events,
+            self.kills,
+            known.len(),
+            self.violations.len()
+        );
+        if as_json {
+            let printed = json!({
+                "schedules": self.schedules,
+                "violations": self.violations,
+                "events": self.events,
+                "acknowledged": self.acknowledged,
+                "kills": self.kills,
+                "faults": self.faults,
+                "failpoints": { "known": known.len(), "reached": reached, "unreached": unreached },
+            });
+            println!("{printed}");
+        }
+    }
+}
