@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
@@ -19,7 +19,10 @@ use crate::site::{House, Load, Site};
 const LOOK: Duration = Duration::from_millis(20);
 /// Faults fall within this, whatever the log does.
 const FAULT_WITHIN: Duration = Duration::from_secs(60);
+/// Clients whose site is whole again are answered.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
 const CLIENTS: u64 = 2;
+const REFUNDS: i64 = 3;
 /// Customers that open an account through the interface, for each of so many of the sample.
 const SAMPLE_PER_CLIENT: u32 = 10;
 
@@ -86,6 +89,13 @@ async fn work(
             each.max(2),
         ));
     }
+    let refunds = clients::refunds(
+        site.api.clone(),
+        journal.clone(),
+        site.pool.clone(),
+        REFUNDS,
+    );
+    clients.spawn(refunds);
     site.close()?;
     for (after, fault) in &plan.faults {
         let began = Instant::now();
@@ -100,19 +110,16 @@ async fn work(
             *outcome.faults.entry(fault.class()).or_default() += 1;
         }
     }
-    // What lies in wait goes on lying there until the clients have been answered and all is closed.
+    // What lies in wait goes on lying there until all is done, and fires once.
+    site.until_quiet().await?;
     let began = Instant::now();
-    while !(clients.is_empty() && site.is_closed) && began.elapsed() < FAULT_WITHIN {
+    while !clients.is_empty() {
+        ensure!(began.elapsed() < ANSWERED_WITHIN, "clients get no answer");
         site.look_after()?;
         while let Some(ended) = clients.try_join_next() {
             ended?.context("a client was turned away")?;
         }
         outbox::clock::pause(LOOK).await;
-    }
-    fs::remove_file(site.failpoints().join("plan"))?;
-    site.until_quiet().await?;
-    while let Some(ended) = clients.join_next().await {
-        ended?.context("a client was turned away")?;
     }
     site.until_quiet().await
 }

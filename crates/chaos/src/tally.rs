@@ -48,11 +48,9 @@ impl Tally {
 
     pub(crate) fn print(&self, as_json: bool) {
         let known: BTreeSet<&str> = failpoints::known().into_iter().collect();
-        let reached = self
-            .reached
-            .iter()
-            .filter(|name| known.contains(name.as_str()));
-        let reached = reached.count();
+        let is_unreached = |name: &&&str| !self.reached.contains(**name);
+        let unreached: Vec<&&str> = known.iter().filter(is_unreached).collect();
+        let reached = known.len() - unreached.len();
         eprintln!(
             "{} schedules, {} events, {} ends of processes, {reached} of {} failpoints reached, {} \
              violations",
