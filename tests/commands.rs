@@ -2,7 +2,7 @@
 //! harm.
 
 use serde_json::Value;
-use testkit::Server;
+use testkit::{Server, TestDb};
 
 use crate::scene::{CONSUMERS, Charge, Ended, Scene, THE_END};
 use crate::workers::with_a_dead_letter;
@@ -143,6 +143,61 @@ async fn who_only_asks_makes_no_database() {
         refused.says(&["there is no database in", "--data-dir"]);
     }
     assert!(!scene.data_dir().exists());
+
+    let empty = TestDb::empty().await.unwrap();
+    for question in ["status", "dead list", "tail"] {
+        let asked = scene
+            .relay(question)
+            .env("BILLING_DATABASE_URL", empty.url());
+        asked.run().await.exits(2).says(&["holds no log yet"]);
+    }
+}
+
+/// Postgres takes for JSON what Rust does not read, such as half of a surrogate pair.
+#[tokio::test]
+async fn what_no_program_can_read_is_shown_as_it_is() {
+    let scene = closed().await;
+    scene
+        .sql(
+            r#"insert into outbox.event (
+                event_id, topic, schema_version, key, part, lane, payload, actor
+            )
+            select gen_random_uuid(), 'invoice.finalized', 1, gen_random_uuid(), 0, 0,
+                '{"a":"\ud800"}', 'a test'"#,
+        )
+        .await;
+    let running = scene.relay("").start();
+    let retried = "select count(*) from outbox.delivery where state = 'retry'";
+    scene.until_at_least(1, retried).await;
+
+    let tail = scene.relay("tail --from 1 --json").start();
+    tail.has_printed(1).await;
+    let told = asked(&scene, "retrying").await.exits(0).out;
+    for word in [
+        "invoice.finalized for documents",
+        "attempts: 1",
+        "is due at",
+    ] {
+        assert!(told.contains(word), "no {word:?} in:\n{told}");
+    }
+    scene
+        .sql("update outbox.delivery set state = 'dead', dead_reason = 'a test', next_at = null")
+        .await;
+    let event = "select event_id::text from outbox.delivery limit 1";
+    let event = &scene.texts(event).await[0];
+    let shown = asked(&scene, &format!("dead show {event}")).await.exits(0);
+    assert!(shown.out.contains(r"\ud800"), "{}", shown.out);
+    tail.stop().await.exits(0);
+    running.stop().await.exits(0);
+}
+
+#[tokio::test]
+async fn who_reads_no_further_is_no_failure() {
+    let scene = closed().await;
+    for question in ["status", "status --json", "consumers", "dead list"] {
+        let asked = scene.relay(question).to_nobody();
+        asked.run().await.exits(0);
+    }
 }
 
 #[tokio::test]

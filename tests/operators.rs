@@ -70,11 +70,12 @@ async fn a_person_and_a_monitor_see_what_waits_and_what_was_done() {
 }
 
 /// What each of the names stands for is said in `docs/operating.md`, which must know them all.
-const METRICS: [&str; 24] = [
+const METRICS: [&str; 25] = [
     "outbox_ticks_total",
     "outbox_published_total",
     "outbox_tick_events",
     "outbox_relays",
+    "outbox_sample_age_seconds",
     "outbox_tick_age_seconds",
     "outbox_unpublished_events",
     "outbox_oldest_unpublished_seconds",

@@ -232,3 +232,29 @@ async fn a_second_signal_does_not_wait_for_the_batches_in_hand() {
     relay.ended().await.exits(1).says(&["Stopped at once"]);
     held.rollback().await.unwrap();
 }
+
+/// Of a version that this program does not know: it asks again and again, for a deploy that may be
+/// weeks away.
+#[tokio::test]
+async fn a_close_ends_though_an_event_waits_for_a_deploy_and_says_where_to_look() {
+    let scene = Scene::open().await;
+    let usage = usage(&scene);
+    scene.close(&format!("--usage {usage} --no-workers")).await;
+    scene
+        .sql(
+            "insert into outbox.event (
+                event_id, topic, schema_version, key, part, lane, payload, actor
+            )
+            select gen_random_uuid(), 'invoice.finalized', 99, gen_random_uuid(), 0, 0, '{}',
+                'a later version'",
+        )
+        .await;
+
+    let closed = scene.month_close("--period 2024-09").run().await;
+
+    closed
+        .exits(0)
+        .says(&["wait for a later attempt", "retrying"]);
+    let told = scene.relay("retrying").run().await.exits(0).out;
+    assert!(told.contains("invoice.finalized for documents"), "{told}");
+}

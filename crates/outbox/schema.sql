@@ -546,6 +546,9 @@ ALTER TABLE ONLY outbox.batch
 ALTER TABLE ONLY outbox.batch_wave
     ADD CONSTRAINT batch_wave_pkey PRIMARY KEY (batch_id, wave);
 
+ALTER TABLE outbox.batch
+    ADD CONSTRAINT batch_words_short CHECK (((octet_length(actor) <= 1000) AND (octet_length(reason) <= 4000) AND (octet_length(traceparent) <= 100))) NOT VALID;
+
 ALTER TABLE ONLY outbox.cancelled
     ADD CONSTRAINT cancelled_pkey PRIMARY KEY (event_id);
 
@@ -560,6 +563,9 @@ ALTER TABLE ONLY outbox.delivery
 
 ALTER TABLE ONLY outbox.dropped
     ADD CONSTRAINT dropped_pkey PRIMARY KEY (lane, topic, part);
+
+ALTER TABLE outbox.event
+    ADD CONSTRAINT event_words_short CHECK (((octet_length(topic) <= 200) AND (octet_length(actor) <= 1000) AND (octet_length(reason) <= 4000) AND (octet_length(traceparent) <= 100))) NOT VALID;
 
 ALTER TABLE ONLY outbox.member
     ADD CONSTRAINT member_pkey PRIMARY KEY (member, consumer);
@@ -599,6 +605,9 @@ ALTER TABLE ONLY outbox.tick
 
 ALTER TABLE ONLY outbox.timer
     ADD CONSTRAINT timer_pkey PRIMARY KEY (event_id);
+
+ALTER TABLE outbox.timer
+    ADD CONSTRAINT timer_words_short CHECK (((octet_length(topic) <= 200) AND (octet_length(actor) <= 1000) AND (octet_length(reason) <= 4000) AND (octet_length(traceparent) <= 100))) NOT VALID;
 
 ALTER TABLE ONLY outbox.unique_event
     ADD CONSTRAINT unique_event_pkey PRIMARY KEY (scope, key);

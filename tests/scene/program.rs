@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io::PipeWriter;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -18,6 +19,8 @@ use super::{PATIENCE, binaries};
 pub(crate) struct Program {
     command: Command,
     log: PathBuf,
+    /// Where what it prints goes, if not into a file.
+    pipe: Option<PipeWriter>,
 }
 
 impl Program {
@@ -46,6 +49,7 @@ impl Program {
         Self {
             command,
             log: log.to_owned(),
+            pipe: None,
         }
     }
 
@@ -59,11 +63,20 @@ impl Program {
         self
     }
 
+    /// What it prints goes into a pipe that nobody reads.
+    pub(crate) fn to_nobody(mut self) -> Self {
+        let (unread, pipe) = std::io::pipe().unwrap();
+        drop(unread);
+        self.pipe = Some(pipe);
+        self
+    }
+
     pub(crate) fn start(mut self) -> Running {
         let file = |kind| File::create(self.log.with_extension(kind)).unwrap();
+        let out = file("out");
         let child = self
             .command
-            .stdout(file("out"))
+            .stdout(self.pipe.map_or_else(|| out.into(), Stdio::from))
             .stderr(file("err"))
             .spawn()
             .unwrap();

@@ -7,14 +7,16 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use local_postgres::{LocalPostgres, StartError, StopError};
+use local_postgres::{LocalPostgres, StopError};
 use outbox::{GuardError, Outbox};
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgPool};
 
+mod error;
 mod told;
 
+pub use error::SiteError;
 pub use told::told;
 
 /// Two lanes of each consumer, their deliveries, the relay and a command run side by side; beyond
@@ -46,74 +48,6 @@ impl SiteConfig {
     }
 }
 
-/// Why a site could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum SiteError {
-    /// The URL of the database cannot be read; why.
-    #[error(
-        "BILLING_DATABASE_URL cannot be read ({0}): it should look like \
-         postgres://user:password@host:5432/database"
-    )]
-    Url(String),
-    /// Who only asks makes no new database: its answer would be that all is well.
-    #[error(
-        "there is no database in {}: name the data folder of the site with --data-dir, or its \
-         server with BILLING_DATABASE_URL", .0.display()
-    )]
-    Absent(PathBuf),
-    /// The private server did not start.
-    #[error("could not start the private Postgres")]
-    Local(#[from] StartError),
-    /// No connection.
-    #[error("cannot connect to {database}: does the server run, and may this user log in?")]
-    Connect {
-        /// Which, without the password.
-        database: String,
-        /// Why.
-        source: sqlx::Error,
-    },
-    /// The schemas could not be brought up to date.
-    #[error("could not migrate {database}; run again once this is mended")]
-    Migrate {
-        /// Which, without the password.
-        database: String,
-        /// Why.
-        source: MigrateError,
-    },
-    /// Another version of the program made the schemas.
-    #[error(
-        "{database} was made by another version of this program: migration {migration} of the \
-         schema `{schema}` {differs}. Run the version that migrated it last, restore a backup of \
-         this version's, or use another database"
-    )]
-    OtherVersion {
-        /// Which, without the password.
-        database: String,
-        /// The schema with the migration.
-        schema: &'static str,
-        /// Its number.
-        migration: i64,
-        /// How it differs from ours.
-        differs: &'static str,
-    },
-    /// The server cannot keep the promises.
-    #[error("{database} must not be used")]
-    Unsafe {
-        /// Which, without the password.
-        database: String,
-        /// Why.
-        source: GuardError,
-    },
-}
-
-impl SiteError {
-    /// Whether the caller said something that cannot be read, as opposed to trouble on the way.
-    #[must_use]
-    pub fn is_bad_input(&self) -> bool {
-        matches!(self, Self::Url(_) | Self::Absent(_))
-    }
-}
-
 /// An open site.
 #[derive(Debug)]
 pub struct Site {
@@ -129,7 +63,7 @@ impl Site {
     /// # Errors
     /// [`SiteError`].
     pub async fn open(config: SiteConfig) -> Result<Self, SiteError> {
-        let site = Self::join(config).await?;
+        let site = Self::connected(config).await?.migrated().await?;
         site.guard().await?;
         Ok(site)
     }
@@ -139,8 +73,9 @@ impl Site {
     /// # Errors
     /// As [`Self::open`], and [`SiteError::Absent`].
     pub async fn open_existing(config: SiteConfig) -> Result<Self, SiteError> {
-        config.refuse_absent()?;
-        Self::open(config).await
+        let site = Self::found(config).await?;
+        site.guard().await?;
+        Ok(site)
     }
 
     /// The same, though its log may be another cluster's, for what is done about that.
@@ -148,8 +83,7 @@ impl Site {
     /// # Errors
     /// As [`Self::open_existing`].
     pub async fn open_restored(config: SiteConfig) -> Result<Self, SiteError> {
-        config.refuse_absent()?;
-        let site = Self::join(config).await?;
+        let site = Self::found(config).await?;
         match site.guard().await {
             Ok(())
             | Err(SiteError::Unsafe {
@@ -157,6 +91,19 @@ impl Site {
                 ..
             }) => Ok(site),
             Err(error) => Err(error),
+        }
+    }
+
+    async fn found(config: SiteConfig) -> Result<Self, SiteError> {
+        config.refuse_absent()?;
+        let site = Self::connected(config).await?;
+        match outbox::is_migrated(site.pool()).await {
+            Ok(true) => site.migrated().await,
+            Ok(false) => Err(SiteError::Empty(site.database)),
+            Err(source) => Err(SiteError::Connect {
+                database: site.database,
+                source,
+            }),
         }
     }
 
@@ -170,8 +117,7 @@ impl Site {
             })
     }
 
-    /// The site with its schemas brought up to date.
-    async fn join(config: SiteConfig) -> Result<Self, SiteError> {
+    async fn connected(config: SiteConfig) -> Result<Self, SiteError> {
         let (url, local) = match config.url() {
             Some(url) => (url, None),
             None => {
@@ -197,15 +143,20 @@ impl Site {
                 database: database.clone(),
                 source,
             })?;
-        if let Err(source) = billing::migrate(&pool).await {
-            return Err(unmigrated(&pool, database, source).await);
-        }
         Ok(Self {
             outbox: Outbox::new(pool),
             data_dir: config.data_dir,
             database,
             local,
         })
+    }
+
+    /// With its schemas brought up to date.
+    async fn migrated(self) -> Result<Self, SiteError> {
+        match billing::migrate(self.pool()).await {
+            Ok(()) => Ok(self),
+            Err(source) => Err(unmigrated(self.outbox.pool(), self.database, source).await),
+        }
     }
 
     /// The log.

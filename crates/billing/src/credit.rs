@@ -7,11 +7,10 @@
 
 mod store;
 
-use outbox::failpoint;
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use outbox::{Locked, NewEvent, UnitOfWork};
+use outbox::{Locked, NewEvent, UnitOfWork, failpoint};
 use serde::Serialize;
 use serde_json::json;
 use sqlx::PgConnection;

@@ -7,12 +7,11 @@
 //!
 //! Owns `billing.document`. Reads `billing.invoice`, `billing.line`. Emits nothing.
 
-use outbox::failpoint;
 use std::collections::HashMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
-use outbox::UnitOfWork;
+use outbox::{UnitOfWork, failpoint};
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
 

@@ -9,8 +9,7 @@
 mod store;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use outbox::failpoint;
-use outbox::{Locked, NewEvent, UnitOfWork};
+use outbox::{Locked, NewEvent, UnitOfWork, failpoint};
 use serde_json::json;
 use uuid::Uuid;
 

@@ -8,11 +8,10 @@
 
 mod store;
 
-use outbox::failpoint;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use outbox::UnitOfWork;
+use outbox::{UnitOfWork, failpoint};
 use uuid::Uuid;
 
 use crate::ids::AccountId;

@@ -10,8 +10,7 @@
 //! `billing.payment`, `billing.hold`. Emits nothing.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use outbox::UnitOfWork;
-use outbox::failpoint;
+use outbox::{UnitOfWork, failpoint};
 use serde::Serialize;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;

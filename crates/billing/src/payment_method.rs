@@ -9,8 +9,7 @@
 mod store;
 
 use chrono::{DateTime, Utc};
-use outbox::failpoint;
-use outbox::{Locked, NewEvent, UnitOfWork};
+use outbox::{Locked, NewEvent, UnitOfWork, failpoint};
 use serde::Serialize;
 use serde_json::json;
 use sqlx::PgConnection;

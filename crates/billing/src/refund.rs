@@ -16,8 +16,7 @@ mod settle;
 mod store;
 
 use chrono::{DateTime, Utc};
-use outbox::failpoint;
-use outbox::{NewEvent, UnitOfWork};
+use outbox::{NewEvent, UnitOfWork, failpoint};
 use serde::Serialize;
 use serde_json::json;
 

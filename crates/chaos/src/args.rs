@@ -20,8 +20,8 @@ pub(crate) struct Args {
     /// End after so many minutes, with the schedule that is under way
     #[arg(long, value_name = "M")]
     pub(crate) minutes: Option<u64>,
-    /// Instead of schedules: each failpoint alone, the process killed and the caller answered with an
-    /// error, at its first hit
+    /// Instead of schedules: each failpoint alone, the program killed and the caller answered with
+    /// an error, at its first hit
     #[arg(long)]
     pub(crate) single: bool,
     /// With `--single`: only failpoints whose names begin with this

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::plan::Fault;
-use crate::process::Process;
+use crate::running::Running;
 use crate::site::{House, Site};
 
 /// Does it, and says whether there was anybody to do it to.
@@ -51,7 +51,7 @@ pub(crate) async fn carry_out(fault: &Fault, house: &House, site: &mut Site) -> 
     Ok(true)
 }
 
-fn found<'a>(site: &'a mut Site, who: &str) -> Option<&'a mut Process> {
+fn found<'a>(site: &'a mut Site, who: &str) -> Option<&'a mut Running> {
     let mut processes = site.processes.iter_mut();
     processes.find(|process| process.name().starts_with(who))
 }

@@ -124,7 +124,8 @@ async fn work(
     site.until_quiet().await
 }
 
-/// Stops everything, and looks: the product's own checks, with the gateway's books, and the journal.
+/// Stops everything, and looks: the product's own checks, with the gateway's books, and the
+/// journal.
 async fn look_at(site: &mut Site, journal: &Journal) -> Result<Vec<String>> {
     let mut violations = Vec::new();
     if let Err(error) = site.stop().await {

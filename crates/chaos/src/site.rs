@@ -12,7 +12,7 @@ use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tempfile::TempDir;
 
-use crate::process::{Process, Recipe};
+use crate::running::{Recipe, Running};
 
 /// Faults end before this; then everything is handled, or never.
 const QUIET_WITHIN: Duration = Duration::from_secs(120);
@@ -68,7 +68,7 @@ pub(crate) struct Site {
     variables: Vec<(&'static str, OsString)>,
     load: Load,
     /// The gateway, the interface, relays, workers, and closes that are under way.
-    pub(crate) processes: Vec<Process>,
+    pub(crate) processes: Vec<Running>,
     /// Whether a close came to its end.
     pub(crate) is_closed: bool,
     /// What ended, and how, and was started again.
@@ -167,7 +167,7 @@ impl Site {
             variables: self.variables.clone(),
             log: self.log_of(name),
         };
-        self.processes.push(Process::start(recipe)?);
+        self.processes.push(Running::start(recipe)?);
         Ok(())
     }
 
@@ -243,8 +243,8 @@ impl Site {
 
     /// Ends all programs as an operating system does; one that cannot says so. The gateway stays.
     pub(crate) async fn stop(&mut self) -> Result<()> {
-        let is_ours = |process: &mut Process| process.name() != "gateway";
-        let mut stopping: Vec<Process> = self.processes.extract_if(.., is_ours).collect();
+        let is_ours = |process: &mut Running| process.name() != "gateway";
+        let mut stopping: Vec<Running> = self.processes.extract_if(.., is_ours).collect();
         for process in &mut stopping {
             process.thaw();
             process.ask_to_stop();

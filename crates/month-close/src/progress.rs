@@ -88,7 +88,8 @@ impl Stage {
 
 fn bar(name: &'static str, unit: &'static str) -> ProgressBar {
     let template = format!(
-        "{name:<9} {{bar:30}} {{human_pos}} of {{human_len}} {unit}, {{per_sec}}, {{eta}} left{{msg}}"
+        "{name:<9} {{bar:30}} {{human_pos}} of {{human_len}} {unit}, {{per_sec}}, {{eta}} \
+         left{{msg}}"
     );
     let style = ProgressStyle::with_template(&template)
         .expect("the template is ours")

@@ -24,6 +24,9 @@ const ESTIMATE_EVERY: Duration = Duration::from_secs(5);
 /// time and no more.
 const ESTIMATE_SHARE: u32 = 20;
 
+/// Where nothing was handled for so long, what is tried again is not waited for.
+const STUCK: Duration = Duration::from_secs(35);
+
 /// How long the database may be away while events are handled: a server that was killed, or that
 /// restarts, is back sooner, and relay and workers wait for it.
 const AWAY_MAX: Duration = Duration::from_secs(120);
@@ -51,6 +54,7 @@ pub(crate) async fn until_drained(
         meter: Meter::start(outbox.pool()).await?,
         backlogs: BacklogWatch::new(outbox.pool().clone()),
         seen: None,
+        since: Instant::now(),
     };
     let mut away: Option<Instant> = None;
     let rest = loop {
@@ -103,8 +107,9 @@ struct Draining<'a> {
     own: Option<Own>,
     meter: Meter,
     backlogs: BacklogWatch,
-    /// How many events were handled at the last look.
+    /// How many events were handled at the last look, and since when so many.
     seen: Option<i64>,
+    since: Instant,
 }
 
 impl Draining<'_> {
@@ -122,6 +127,12 @@ impl Draining<'_> {
         }
         let done = self.meter.show(stage).await?;
         let before = self.seen.replace(done);
+        if before != Some(done) {
+            self.since = Instant::now();
+        } else if self.since.elapsed() > STUCK {
+            // What is tried in vain, such as an event of a later version, is due again and again.
+            self.backlogs = BacklogWatch::new(pool.clone()).soon(Duration::ZERO);
+        }
         if before.is_some_and(|before| before + MANY < done) {
             return Ok(Look::Again(LOOK_BUSY));
         }

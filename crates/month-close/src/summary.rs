@@ -101,7 +101,8 @@ impl Summary {
         );
         if self.rest.waiting > 0 {
             eprintln!(
-                "           {} deliveries wait for a later attempt",
+                "           {} deliveries wait for a later attempt: see why with `cargo run -p \
+                 outbox-relay -- retrying`",
                 self.rest.waiting
             );
         }

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Utc};
 use clap::{ArgGroup, Args, Subcommand};
-use outbox::LogPoint;
 use outbox::delivery::dead::Choice;
-use outbox::operation::{By, Start};
+use outbox::operation::By;
 use uuid::Uuid;
+
+use crate::place::{Place, instant};
 
 /// A century.
 const DAYS_MAX: i64 = 36_500;
@@ -43,6 +44,15 @@ pub(crate) enum Command {
     /// Events that a consumer gave up on
     #[command(subcommand)]
     Dead(DeadCommand),
+    /// Events that are tried again: which, why, and when next
+    Retrying {
+        /// Of this consumer [default: of all]
+        #[arg(long, value_name = "NAME")]
+        consumer: Option<String>,
+        /// No more than that
+        #[arg(long, default_value_t = 100, value_name = "NUMBER")]
+        limit: u32,
+    },
     /// Make a log readable that was restored from a dump into another cluster
     ///
     /// Every program that uses the original must have stopped for good.
@@ -53,7 +63,8 @@ pub(crate) enum Command {
     /// Drop history that is old enough and that nobody needs
     Retention {
         /// How many days an event stays at least
-        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(i32).range(1..=DAYS_MAX))]
+        #[arg(long, value_name = "DAYS")]
+        #[arg(value_parser = clap::value_parser!(i32).range(1..=DAYS_MAX))]
         keep: i32,
         /// Folder for the events, as compressed lines of JSON, before they go
         #[arg(long, value_name = "FOLDER", required_unless_present = "drop")]
@@ -118,49 +129,6 @@ pub(crate) struct Reshard {
     pub(crate) shards: i16,
     #[command(flatten)]
     pub(crate) doing: Doing,
-}
-
-/// A place in the log.
-#[derive(Debug, Args)]
-pub(crate) struct Place {
-    /// From this tick on, or from this event on, as `tail` shows its place
-    #[arg(long, value_name = "TICK[/ID]", conflicts_with = "since", value_parser = tick_or_point)]
-    from: Option<Start>,
-    /// What was appended since this instant, such as `2026-11-01T00:00:00Z` or `2026-11-01`
-    #[arg(long, value_name = "INSTANT", value_parser = instant)]
-    since: Option<DateTime<Utc>>,
-}
-
-impl Place {
-    pub(crate) fn start(&self) -> Option<Start> {
-        self.from.or(self.since.map(Start::Since))
-    }
-}
-
-fn tick_or_point(text: &str) -> Result<Start, String> {
-    let number = |text: &str| {
-        let number = text.parse().ok().filter(|number| *number >= 0);
-        number.ok_or_else(|| format!("{text:?} is none of the log's numbers, such as 12 or 12/340"))
-    };
-    Ok(match text.split_once('/') {
-        None => Start::Tick(number(text)?),
-        Some((tick, id)) => Start::Point(LogPoint {
-            tick: number(tick)?,
-            id: number(id)?,
-        }),
-    })
-}
-
-/// An instant, or the beginning of a day in UTC.
-fn instant(text: &str) -> Result<DateTime<Utc>, String> {
-    let day = || text.parse::<NaiveDate>().ok();
-    let midnight = || day().map(|day| day.and_time(NaiveTime::MIN).and_utc());
-    let instant = text.parse().ok().or_else(midnight);
-    instant.ok_or_else(|| {
-        "write an instant as 2026-11-01T12:30:00Z or 2026-11-01T12:30:00+02:00, or a day, which \
-         begins in UTC, as 2026-11-01"
-            .to_owned()
-    })
 }
 
 #[derive(Debug, Args)]
@@ -281,6 +249,8 @@ impl From<Which> for Choice {
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
+    use outbox::LogPoint;
+    use outbox::operation::Start;
 
     use super::*;
     use crate::args::Cli;
@@ -360,16 +330,6 @@ mod tests {
         let error = parse("outbox-relay replay documents --reason x").unwrap_err();
         assert_eq!(error.exit_code(), 2);
         assert!(error.to_string().contains("--from"), "{error}");
-    }
-
-    #[test]
-    fn an_instant_is_one_with_its_zone_or_a_day() {
-        let day: DateTime<Utc> = "2026-11-01T00:00:00Z".parse().unwrap();
-        assert_eq!(instant("2026-11-01"), Ok(day));
-        assert_eq!(instant("2026-11-01T01:00:00+01:00"), Ok(day));
-        for text in ["", "yesterday", "2026-11-01T00:00:00", "2026-13-01"] {
-            assert!(instant(text).unwrap_err().contains("as 2026-11-01"));
-        }
     }
 
     #[test]

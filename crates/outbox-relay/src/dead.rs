@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use chrono::{DateTime, Utc};
 use outbox::Event;
 use outbox::delivery::dead::{self, Choice, DeadLetter};
+use serde_json::Value;
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -91,8 +92,12 @@ async fn show(pool: &PgPool, event_id: Uuid) -> Result<()> {
     for (name, value) in facts(&first.event) {
         writeln!(out, "{name:<12}{value}")?;
     }
-    let payload = serde_json::to_string_pretty(&first.event.payload.to_value())?;
-    writeln!(out, "{payload}")?;
+    // One that nobody can read is shown as it is: perhaps that is why the letter is dead.
+    let payload = &first.event.payload;
+    match payload.read::<Value>() {
+        Ok(facts) => writeln!(out, "{}", serde_json::to_string_pretty(&facts)?)?,
+        Err(error) => writeln!(out, "{}\nwhich cannot be read: {error}", payload.json())?,
+    }
     for letter in &letters {
         writeln!(out, "{}: {}", letter.consumer, in_trouble(letter))?;
         writeln!(out, "    {}", letter.reason)?;
@@ -134,7 +139,7 @@ fn in_trouble(letter: &DeadLetter) -> String {
     format!("in trouble since {since}, attempts: {}", letter.attempt)
 }
 
-fn instant(at: DateTime<Utc>) -> String {
+pub(crate) fn instant(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M:%S %Z").to_string()
 }
 

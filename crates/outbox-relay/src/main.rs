@@ -8,12 +8,14 @@ mod consumers;
 mod dead;
 mod keep;
 mod metrics;
+mod place;
+mod retrying;
 mod run;
 mod status;
 mod tail;
 mod transport;
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -24,6 +26,7 @@ use billing_workers::traces::{self, Traces};
 use clap::Parser as _;
 use outbox::RebaseError;
 use outbox::operation::OperationError;
+use outbox::transport::jetstream::ConnectError;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
@@ -73,16 +76,26 @@ async fn start() -> ExitCode {
     traces::close(traces).await;
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
+        // Who closed the pipe has seen enough.
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", site::told(error.as_ref()));
             let is_bad_input = error.downcast_ref().is_some_and(SiteError::is_bad_input)
                 || error.downcast_ref().is_some_and(GatewayError::is_bad_input)
                 || error.is::<MailError>()
+                || error.downcast_ref().is_some_and(ConnectError::is_bad_input)
                 || error.downcast_ref().is_some_and(is_wrong_order)
                 || matches!(error.downcast_ref(), Some(RebaseError::Unsigned(_)));
             ExitCode::from(if is_bad_input { 2 } else { 1 })
         }
     }
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let closed = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+    let written = error.downcast_ref::<serde_json::Error>();
+    let written = written.and_then(serde_json::Error::io_error_kind);
+    error.downcast_ref().is_some_and(closed) || written == Some(io::ErrorKind::BrokenPipe)
 }
 
 /// Whether an order cannot be obeyed as it was given, as opposed to trouble on the way.
@@ -120,6 +133,7 @@ async fn obey(site: &Site, command: Command) -> Result<()> {
         Command::Resume { name, by } => consumers::resume(pool, &name, by).await,
         Command::Replay(replay) => consumers::replay(pool, replay).await,
         Command::Reshard(reshard) => consumers::reshard(pool, reshard).await,
+        Command::Retrying { consumer, limit } => retrying::list(pool, consumer, limit).await,
         Command::Dead(command) => dead::run(pool, command).await,
         Command::Rebase { by } => keep::rebase(pool, by.into()).await,
         Command::Retention { keep, export, .. } => keep::retire(pool, keep, export).await,

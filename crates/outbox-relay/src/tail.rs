@@ -4,10 +4,13 @@ use std::io::{self, ErrorKind, Write as _};
 use std::time::Duration;
 
 use anyhow::Result;
-use outbox::{Event, Tail};
-use serde_json::{Value, json};
+use chrono::{DateTime, Utc};
+use outbox::{Event, Lane, Tail};
+use serde::Serialize;
+use serde_json::value::RawValue;
 use sqlx::PgPool;
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use crate::command::Follow;
 use crate::run::Signals;
@@ -39,7 +42,10 @@ fn print(events: &[Event], json: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
     for event in events {
         match json {
-            true => writeln!(out, "{}", as_json(event))?,
+            true => {
+                serde_json::to_writer(&mut out, &Line::of(event))?;
+                writeln!(out)?;
+            }
             false => writeln!(
                 out,
                 "{}  {:>10}  {:<28}  key {}  by {}  {}",
@@ -55,21 +61,42 @@ fn print(events: &[Event], json: bool) -> io::Result<()> {
     out.flush()
 }
 
-fn as_json(event: &Event) -> Value {
-    json!({
-        "tick": event.point.tick,
-        "id": event.point.id,
-        "event_id": event.event_id,
-        "topic": event.topic,
-        "schema_version": event.schema_version,
-        "key": event.key,
-        "lane": event.lane,
-        "at": event.at,
-        "actor": event.actor,
-        "reason": event.reason,
-        "request_id": event.request_id,
-        "caused_by": event.caused_by,
-        "traceparent": event.traceparent,
-        "payload": event.payload.to_value(),
-    })
+/// The payload stays as it was written: it may hold what no program here can read.
+#[derive(Serialize)]
+struct Line<'a> {
+    tick: i64,
+    id: i64,
+    event_id: Uuid,
+    topic: &'a str,
+    schema_version: i16,
+    key: Uuid,
+    lane: Lane,
+    at: DateTime<Utc>,
+    actor: &'a str,
+    reason: Option<&'a str>,
+    request_id: Option<Uuid>,
+    caused_by: Option<Uuid>,
+    traceparent: Option<&'a str>,
+    payload: &'a RawValue,
+}
+
+impl<'a> Line<'a> {
+    fn of(event: &'a Event) -> Self {
+        Self {
+            tick: event.point.tick,
+            id: event.point.id,
+            event_id: event.event_id,
+            topic: &event.topic,
+            schema_version: event.schema_version,
+            key: event.key,
+            lane: event.lane,
+            at: event.at,
+            actor: &event.actor,
+            reason: event.reason.as_deref(),
+            request_id: event.request_id,
+            caused_by: event.caused_by,
+            traceparent: event.traceparent.as_deref(),
+            payload: event.payload.json(),
+        }
+    }
 }

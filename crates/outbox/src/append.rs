@@ -11,7 +11,6 @@
 mod rows;
 mod turns;
 
-use crate::failpoint;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +23,7 @@ use uuid::Uuid;
 use crate::batch::{self, Batch, Duties};
 use crate::copy::Rows;
 use crate::event::{Lane, NewEvent};
+use crate::failpoint;
 use crate::mutant::{self, Mutant};
 use crate::timer::{self, NewTimer};
 use crate::wake::Waker;

@@ -21,6 +21,9 @@ use crate::mutant::{self, Mutant};
 mod blocked;
 pub(crate) mod claim;
 pub mod dead;
+mod retrying;
+
+pub use retrying::{Retrying, retrying};
 
 /// Whoever reads a trouble reads no more of it, in characters.
 const LEGIBLE: usize = 8_000;

@@ -180,10 +180,12 @@ impl Payload {
     /// The facts as a tree of JSON.
     ///
     /// # Panics
-    /// Never: the column is JSON.
+    /// When it holds what Postgres takes for JSON and Rust does not, such as `1e400`, half of a
+    /// surrogate pair, or more than a hundred levels. Only other programs' statements write that;
+    /// [`Self::read`] tells.
     #[must_use]
     pub fn to_value(&self) -> Value {
-        self.read().expect("the database keeps nothing but JSON")
+        self.read().expect("the facts are JSON that can be read")
     }
 
     /// The JSON.

@@ -2,8 +2,8 @@
 //! then.
 //!
 //! `failpoint!("relay.before_cut")?` does nothing, and not even the name is in the program, unless
-//! the feature `failpoints` is on; and nothing with it, unless a plan names it. The plan is the file
-//! `plan` in the folder that `FAILPOINTS` names, read again whenever it has changed:
+//! the feature `failpoints` is on; and nothing with it, unless a plan names it. The plan is the
+//! file `plan` in the folder that `FAILPOINTS` names, read again whenever it has changed:
 //!
 //! ```text
 //! relay.before_cut kill@2

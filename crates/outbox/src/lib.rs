@@ -54,7 +54,7 @@ pub use consumer::{
 pub use event::{Event, Lane, LogPoint, NewEvent, PARTS, Payload, Recorded, part_of};
 pub use guard::{GuardError, refuse_unsafe_server};
 pub use member::live_consumers;
-pub use migrate::{MIGRATOR, migrate, migrate_with};
+pub use migrate::{MIGRATOR, is_migrated, migrate, migrate_with};
 pub use relay::{Cut, Relay};
 pub use restore::{RebaseError, Rebased, RestoreError, rebase, refuse_foreign_log};
 pub use supervise::RunError;

@@ -8,10 +8,11 @@
 //!
 //! - of the log: `outbox_ticks_total`, `outbox_published_total` (events in ticks),
 //!   `outbox_tick_events` (a histogram: events per tick), `outbox_relays` (live ones),
-//!   `outbox_tick_age_seconds`, `outbox_unpublished_events` (committed, in no tick),
-//!   `outbox_oldest_unpublished_seconds`, `outbox_planned_events`, `outbox_due_events` (planned,
-//!   due, not fired), `outbox_oldest_writer_seconds` and `outbox_oldest_writer_pid` (the writing
-//!   transaction that has been open for longest);
+//!   `outbox_sample_age_seconds` (how old these figures are), `outbox_tick_age_seconds`,
+//!   `outbox_unpublished_events` (committed, in no tick), `outbox_oldest_unpublished_seconds`,
+//!   `outbox_planned_events`, `outbox_due_events` (planned, due, not fired),
+//!   `outbox_oldest_writer_seconds` and `outbox_oldest_writer_pid` (the writing transaction that
+//!   has been open for longest);
 //! - of batches that are not done, all together: `outbox_batches`, and
 //!   `outbox_batch_remaining_events` (what they still wait for). A label with a batch's name would
 //!   leave one more series behind for each; `outbox-relay status` tells them apart;
@@ -51,11 +52,17 @@ pub(crate) fn parked(consumer: &'static str, why: &'static str) {
 
 /// Keeps the gauges up to date until `shutdown`. One process of a site is enough.
 pub async fn sample(pool: PgPool, shutdown: CancellationToken) {
+    let mut sampled = Instant::now();
     while !shutdown.is_cancelled() {
         match status::status(&pool).await {
-            Ok(status) => show(&status),
+            Ok(status) => {
+                show(&status);
+                sampled = Instant::now();
+            }
             Err(error) => tracing::debug!(%error, "The log could not be asked how it stands"),
         }
+        // The others stand still while nobody can be asked.
+        gauge!("outbox_sample_age_seconds").set(sampled.elapsed());
         pause(&shutdown, EVERY).await;
     }
 }

@@ -44,3 +44,17 @@ pub async fn migrate_with(
     turn.commit().await?;
     Ok(())
 }
+
+/// Whether a database holds a log, of whatever version.
+///
+/// # Errors
+/// The database's.
+pub async fn is_migrated(pool: &PgPool) -> Result<bool, sqlx::Error> {
+    let is_there = sqlx::query_scalar!(
+        r#"
+        -- migrate: whether there is a log
+        select to_regclass('outbox.event') is not null as "is_there!"
+        "#
+    );
+    is_there.fetch_one(pool).await
+}

@@ -6,7 +6,6 @@
 //!
 //! Owns `outbox.tick`. Only the relay writes it.
 
-use crate::failpoint;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -18,6 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::append::Outbox;
+use crate::failpoint;
 use crate::member::{self, RELAY};
 use crate::metrics;
 use crate::restore::refuse_foreign_log;

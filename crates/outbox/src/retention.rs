@@ -6,9 +6,9 @@
 //!
 //! Owns `outbox.retained`, `outbox.dropped`, `outbox.archived`, and the partitions.
 
-use crate::failpoint;
 use std::path::{Path, PathBuf};
 
+use crate::failpoint;
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 

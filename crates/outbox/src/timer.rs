@@ -22,7 +22,6 @@
 //!
 //! Owns `outbox.timer`. Writes `outbox.event` when a timer fires.
 
-use crate::failpoint;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -32,6 +31,7 @@ use uuid::Uuid;
 use crate::append::{Columns, Origin, Pending};
 use crate::clock;
 use crate::event::NewEvent;
+use crate::failpoint;
 
 /// How many timers fire in one statement: few enough that a crowd due at midnight does not hold its
 /// locks for long.

@@ -48,6 +48,14 @@ impl TestDb {
         Self::from_template(template, async |pool| Ok(billing::migrate(&pool).await?)).await
     }
 
+    /// A database with nothing in it.
+    ///
+    /// # Errors
+    /// When Postgres does not start.
+    pub async fn empty() -> Result<Self> {
+        Self::from_template(Template::new("empty", 0), async |_| Ok(())).await
+    }
+
     /// A copy of `template`, which `make` makes from an empty database if it does not exist yet.
     ///
     /// # Errors

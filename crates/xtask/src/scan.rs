@@ -88,7 +88,7 @@ pub(crate) fn last_word(code: &str, word: &str) -> Option<Range<usize>> {
 }
 
 fn is_test_path(path: &str) -> bool {
-    ["tests/", "crates/testkit/"]
+    ["tests/", "crates/testkit/", "crates/chaos/"]
         .iter()
         .any(|folder| path.starts_with(folder))
         || ["/tests/", "/benches/", "/examples/"]

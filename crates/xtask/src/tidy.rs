@@ -6,6 +6,7 @@
 
 mod dependencies;
 mod documents;
+mod failpoints;
 mod layers;
 mod names;
 mod size;
@@ -15,7 +16,7 @@ mod transactions;
 
 use std::fmt;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use crate::scan::Source;
 use crate::workspace::Workspace;
@@ -78,6 +79,9 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let sources = workspace.sources()?;
     let mut findings: Vec<Finding> = sources.iter().flat_map(check).collect();
     findings.extend(dependencies::check(&workspace.metadata()?)?);
+    let registry = std::fs::read_to_string(workspace.root.join(failpoints::REGISTRY));
+    let registry = registry.context("the registry of failpoints cannot be read")?;
+    findings.extend(failpoints::check(&sources, &registry));
 
     for finding in &findings {
         println!("{finding}");

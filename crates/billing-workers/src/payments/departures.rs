@@ -116,8 +116,8 @@ fn open_line(outbox: Outbox) -> mpsc::Sender<Leaving> {
     line
 }
 
-/// When they cannot leave together, each leaves alone, so that only the culprit stays; but not in an
-/// outage, in which each would wait for a connection in vain.
+/// When they cannot leave together, each leaves alone, so that only the culprit stays; but not in
+/// an outage, in which each would wait for a connection in vain.
 async fn depart(outbox: Outbox, batch: Vec<Leaving>) {
     match try_depart(&outbox, &batch).await {
         Ok(left) => {

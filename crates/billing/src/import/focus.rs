@@ -18,11 +18,10 @@
 //!
 //! Reads a file of any size in chunks: a thread parses ahead by two chunks while one is recorded.
 
-use outbox::failpoint;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use outbox::{Origin, Outbox, UnitOfWork};
+use outbox::{Origin, Outbox, UnitOfWork, failpoint};
 
 use self::read::{Chunk, Reading};
 use super::{ImportError, ImportOptions, ImportSummary, LISTED_MAX, OnBadRow, Progress};

@@ -1,10 +1,9 @@
 //! Finalizing: drafts become invoices with everything that belongs to them.
 
-use outbox::failpoint;
 use std::collections::HashMap;
 
 use chrono::{DateTime, SubsecRound, Utc};
-use outbox::{Locked, NewEvent, UnitOfWork};
+use outbox::{Locked, NewEvent, UnitOfWork, failpoint};
 use serde_json::json;
 use uuid::Uuid;
 

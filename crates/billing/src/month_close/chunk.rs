@@ -3,11 +3,10 @@
 mod charges;
 pub(super) mod store;
 
-use outbox::failpoint;
 use std::ops::AddAssign;
 
 use chrono::{DateTime, Utc};
-use outbox::{CommitError, Locked, UnitOfWork};
+use outbox::{CommitError, Locked, UnitOfWork, failpoint};
 
 use self::charges::Charges;
 use self::store::{Obligation, PeriodKey, Periods};

@@ -1,11 +1,10 @@
 //! The driver: a month closed from start to finish, several chunks at once.
 
-use outbox::failpoint;
 use std::error::Error;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
-use outbox::{CommitError, Origin, Outbox, UnitOfWork};
+use outbox::{CommitError, Origin, Outbox, UnitOfWork, failpoint};
 use sqlx::PgPool;
 
 use super::chunk::{self, ChunkClosed, CloseError, close_chunk};

@@ -3,8 +3,7 @@
 //! Events planned for later, such as the next attempt at a card in three days, do not count.
 
 use chrono::{DateTime, Utc};
-use outbox::failpoint;
-use outbox::{Batch, NewBatch, NewEvent, UnitOfWork};
+use outbox::{Batch, NewBatch, NewEvent, UnitOfWork, failpoint};
 use serde_json::json;
 use sqlx::PgConnection;
 use uuid::Uuid;

@@ -1,8 +1,7 @@
 //! Money that came past the gateways: a bank transfer, a cheque, cash.
 
 use chrono::{DateTime, Utc};
-use outbox::failpoint;
-use outbox::{NewEvent, UnitOfWork};
+use outbox::{NewEvent, UnitOfWork, failpoint};
 use uuid::Uuid;
 
 use super::PaymentError;

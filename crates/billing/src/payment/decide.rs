@@ -1,10 +1,9 @@
 //! Deciding: what, if anything, is to be charged for an invoice, from the balance of now.
 
-use outbox::failpoint;
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use outbox::UnitOfWork;
+use outbox::{UnitOfWork, failpoint};
 use uuid::Uuid;
 
 use super::store::{self, Facts, NewAttempt, State};

@@ -1,8 +1,7 @@
 //! Departing: the last look at the world before money is asked for.
 
 use chrono::{DateTime, Utc};
-use outbox::UnitOfWork;
-use outbox::failpoint;
+use outbox::{UnitOfWork, failpoint};
 use sqlx::PgConnection;
 
 use super::{PaymentError, store};

@@ -1,11 +1,10 @@
 //! Settling: what a call, a look-up or a webhook told is recorded once, in whatever order they
 //! come.
 
-use outbox::failpoint;
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use outbox::{Locked, NewEvent, UnitOfWork};
+use outbox::{Locked, NewEvent, UnitOfWork, failpoint};
 use serde_json::{Value, json};
 use uuid::Uuid;
 

@@ -5,8 +5,7 @@
 //! is kept for the people who reconcile.
 
 use chrono::{DateTime, Utc};
-use outbox::UnitOfWork;
-use outbox::failpoint;
+use outbox::{UnitOfWork, failpoint};
 
 use super::{Outcome, PaymentError, settle_all, store};
 use crate::gateway::Webhook;

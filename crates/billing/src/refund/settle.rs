@@ -1,8 +1,7 @@
 //! Settling: what a call or a look-up told is recorded once, with its movements in the books.
 
 use chrono::{DateTime, Utc};
-use outbox::failpoint;
-use outbox::{Locked, NewEvent, UnitOfWork};
+use outbox::{Locked, NewEvent, UnitOfWork, failpoint};
 use serde_json::json;
 use uuid::Uuid;
 

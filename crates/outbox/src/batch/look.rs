@@ -6,13 +6,13 @@
 //! looks with a snapshot that holds both facts. In one statement, or without the lock, each would
 //! miss the other's fact, and the batch would never be done.
 
-use crate::failpoint;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::SEALED;
 use crate::event::{Event, Lane, LogPoint, NewEvent};
+use crate::failpoint;
 use crate::mutant::{self, Mutant};
 
 mod hasty;

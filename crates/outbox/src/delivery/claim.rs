@@ -1,13 +1,13 @@
 //! Claiming a due delivery, and ending the claim. Every ending names owner and attempt, so that one
 //! who was taken for dead cannot overwrite its successor's result.
 
-use crate::failpoint;
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{Row, blocked, legible};
 use crate::append::{Origin, Outbox, UnitOfWork};
 use crate::event::Event;
+use crate::failpoint;
 use crate::member::Claimant;
 
 /// A delivery that is ours until its deadline.

@@ -19,8 +19,8 @@ pub enum Paused {
     Until(DateTime<Utc>),
 }
 
-/// Pauses a consumer in all processes, within a second; for some seconds, or until it is resumed. Of
-/// two pauses the later one counts.
+/// Pauses a consumer in all processes, within a second; for some seconds, or until it is resumed.
+/// Of two pauses the later one counts.
 ///
 /// # Errors
 /// [`OperationError`] says why not.

@@ -5,7 +5,6 @@
 //! batch loses it, as to a rival. Beyond that row stands one with the highest number there is, so
 //! that nobody can go on in the old generation, however long he was frozen.
 
-use crate::failpoint;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
@@ -14,6 +13,7 @@ use super::generation::{claimed_for, close};
 use super::{By, OperationError, known};
 use crate::append;
 use crate::event::LogPoint;
+use crate::failpoint;
 use crate::mutant::{self, Mutant};
 
 /// From where to read again.

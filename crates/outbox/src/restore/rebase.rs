@@ -7,10 +7,10 @@
 //!
 //! Owns `outbox.rebase`.
 
-use crate::failpoint;
 use sqlx::{PgConnection, PgPool};
 
 use super::{Cluster, RestoreError, cluster, refuse};
+use crate::failpoint;
 use crate::operation::{By, Unsigned};
 
 /// Why the log was not rebased.

@@ -1,6 +1,5 @@
 //! Firing the slots of a schedule that are due.
 
-use crate::failpoint;
 use std::collections::VecDeque;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -10,6 +9,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::{Missed, Slots};
+use crate::failpoint;
 
 /// A slot that fires later than that was missed.
 const LATE: TimeDelta = TimeDelta::seconds(60);

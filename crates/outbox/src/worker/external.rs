@@ -4,7 +4,6 @@
 //! Answers are recorded whether or not the shard is still ours: what happened outside has happened.
 //! Only the position asks the fence.
 
-use crate::failpoint;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +18,7 @@ use crate::consumer::{Dedupe, External, Failure, Load, Obsolete};
 use crate::delivery::claim::Claim;
 use crate::delivery::{self, Parking};
 use crate::event::Event;
+use crate::failpoint;
 use crate::member::Claimant;
 use crate::mutant::{self, Mutant};
 use crate::position::{self, Fence};

@@ -1,6 +1,5 @@
 //! What the lanes' loop asks of a consumer, whichever kind it is, and what both kinds share.
 
-use crate::failpoint;
 use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -14,6 +13,7 @@ use crate::consumer::{Failure, Obsolete};
 use crate::delivery;
 use crate::delivery::claim::Claim;
 use crate::event::{Event, LogPoint};
+use crate::failpoint;
 use crate::member::Claimant;
 use crate::metrics;
 use crate::position::{self, Cursor, Fence, Move, Shard};

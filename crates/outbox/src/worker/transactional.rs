@@ -1,6 +1,5 @@
 //! Running a transactional handler: position, effects and follow-up events in one transaction.
 
-use crate::failpoint;
 use std::sync::Arc;
 
 use super::Subscription;
@@ -11,6 +10,7 @@ use crate::consumer::{Failure, Transactional};
 use crate::delivery::claim::Claim;
 use crate::delivery::{self, Parking};
 use crate::event::{Event, Lane};
+use crate::failpoint;
 use crate::position::{self, Cursor, Fence};
 use crate::trace;
 

@@ -145,8 +145,8 @@ async fn a_rebase_is_written_down_and_not_repeated() {
     let rebased = rebase(&restored.pool, &by()).await.unwrap();
 
     let noted = "select count(*) from outbox.rebase
-        where tick = (select max(n) from outbox.tick) and actor = 'ann' and reason = 'the cause is gone'
-            and events = 2 and from_identifier <> to_identifier";
+        where tick = (select max(n) from outbox.tick) and actor = 'ann'
+            and reason = 'the cause is gone' and events = 2 and from_identifier <> to_identifier";
     assert_eq!((rebased.events, restored.count(noted).await), (2, 1));
     for pool in [&restored.pool, &scene.pool] {
         let again = rebase(pool, &by()).await.unwrap_err();

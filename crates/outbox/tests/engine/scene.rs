@@ -225,21 +225,22 @@ impl Scene {
     /// is at.
     pub(crate) async fn standing(&self) -> Vec<String> {
         let words = "
-            select concat_ws(' ', 'log', max(n), max(max_id), clock_timestamp() - max(at)) from outbox.tick
+            select concat_ws(' ', 'log', max(n), max(max_id), clock_timestamp() - max(at))
+            from outbox.tick
             union all select concat_ws(' ', 'events', count(*)) from outbox.event
-            union all select concat_ws(' ', 'handled', consumer, count(*)) from shop.handled group by consumer
             union all
-            select concat_ws(' ', 'shard', consumer, generation, lane, shard, 'at', tick, id, \
+            select concat_ws(' ', 'handled', consumer, count(*)) from shop.handled group by consumer
+            union all
+            select concat_ws(' ', 'shard', consumer, generation, lane, shard, 'at', tick, id,
                 'by', owner, 'until', claim_until - clock_timestamp())
             from (select distinct on (consumer, generation, lane, shard) * from outbox.position
-                order by consumer, generation, lane, shard, n desc) position
+                order by consumer, generation, lane, shard, n desc) as newest
             union all
             select concat_ws(' ', 'member', member, consumer, clock_timestamp() - heartbeat)
             from outbox.member
             union all
-            select concat_ws(' ', 'session', pid, application_name, state, wait_event, \
-                clock_timestamp() - state_change, left(regexp_replace(query, '\\s+', ' ', 'g'), 90), \
-                pg_blocking_pids(pid)::text)
+            select concat_ws(' ', 'session', pid, application_name, state, wait_event,
+                clock_timestamp() - state_change, pg_blocking_pids(pid)::text, left(query, 90))
             from shop.session";
         self.words(words).await
     }

@@ -63,7 +63,7 @@ fn refusal(owner: &str, dependency: &Value) -> Option<String> {
     }
     let allowed = match owner {
         "promises" => true,
-        "testkit" => name != "xtask",
+        "testkit" | "chaos" => name != "xtask",
         "outbox" | "local-postgres" => for_tests && matches!(name, "local-postgres" | "testkit"),
         "billing" => name == "outbox" || (for_tests && name == "testkit"),
         // The simulator is the gateway of a site that has none configured.
@@ -82,7 +82,7 @@ fn refusal(owner: &str, dependency: &Value) -> Option<String> {
 }
 
 fn refused_foreign(owner: &str, name: &str, for_tests: bool) -> Option<String> {
-    if for_tests || matches!(owner, "testkit" | "promises") {
+    if for_tests || matches!(owner, "testkit" | "promises" | "chaos") {
         return None;
     }
     if name == "anyhow" && LIBRARIES.contains(&owner) {

@@ -9,6 +9,9 @@ use percent_encoding::percent_decode_str;
 
 use super::JetStream;
 
+/// The largest message, in bytes: an event's facts and its headers, which the log bounds.
+const MESSAGE: usize = 300_000;
+
 /// How a NATS server is reached.
 #[derive(Debug, Clone)]
 pub struct Access {
@@ -47,9 +50,26 @@ pub enum ConnectError {
          authority among those to trust?"
     )]
     Untrusted(#[source] async_nats::ConnectError),
+    /// An event may be larger than it lets through, and would hold up all behind it.
+    #[error(
+        "the NATS server takes messages of at most {0} bytes: set its `max_payload` to {MESSAGE} \
+         or more"
+    )]
+    SmallMessages(usize),
     /// Nobody answers.
     #[error("the NATS server cannot be reached: does it run there?")]
     Unreachable(#[source] async_nats::ConnectError),
+}
+
+impl ConnectError {
+    /// Whether the caller said something that cannot be used, as opposed to trouble on the way.
+    #[must_use]
+    pub fn is_bad_input(&self) -> bool {
+        matches!(
+            self,
+            Self::Address(_) | Self::Credentials(..) | Self::Certificates(..)
+        )
+    }
 }
 
 impl From<async_nats::ConnectError> for ConnectError {
@@ -100,6 +120,10 @@ impl JetStream {
                 .require_tls(true);
         }
         let client = options.connect(address).await?;
+        let most = client.server_info().max_payload;
+        if most < MESSAGE {
+            return Err(ConnectError::SmallMessages(most));
+        }
         Ok(Self::new(client, prefix))
     }
 }
@@ -122,6 +146,8 @@ async fn report(event: Event) {
     match event {
         Event::Connected => tracing::info!("Connected to NATS"),
         Event::Disconnected => tracing::warn!("NATS is away; events wait in the database"),
+        // Each try to connect again fails for a reason of its own, and it is known that it is away.
+        Event::ClientError(error) => tracing::debug!("NATS: {error}"),
         event => tracing::warn!("NATS: {event}"),
     }
 }

@@ -8,8 +8,7 @@
 //!
 //! Owns `outbox.stream`. Only the publisher writes it.
 
-use crate::failpoint;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::context::{CreateStreamError, PublishError as Rejected};
@@ -22,6 +21,7 @@ use super::JetStream;
 use super::headers::{self, Place};
 use crate::append::Outbox;
 use crate::event::{Event, Lane, LogPoint};
+use crate::failpoint;
 use crate::mutant::{self, Mutant};
 use crate::supervise::pause;
 use crate::transport::postgres::{self, Page};
@@ -30,6 +30,8 @@ use crate::transport::postgres::{self, Page};
 const PIPELINE: i64 = 1_000;
 /// A wake-up would save a few milliseconds of an event that goes over the network anyway.
 const POLL: Duration = Duration::from_millis(10);
+/// How often the stream itself is looked at while nothing is to be published.
+const LOOK: Duration = Duration::from_secs(5);
 const AFTER_ERROR: Duration = Duration::from_millis(500);
 
 /// Why a step of the publisher failed; the next begins at the stream's tail.
@@ -87,6 +89,8 @@ pub struct Publisher {
     streams: JetStream,
     lane: Lane,
     tail: Option<Tail>,
+    /// When the stream itself was last looked at.
+    looked: Instant,
 }
 
 impl Publisher {
@@ -98,22 +102,25 @@ impl Publisher {
             streams,
             lane,
             tail: None,
+            looked: Instant::now(),
         }
     }
 
     /// Publishes until `shutdown`; trouble is waited out.
     pub async fn run(mut self, shutdown: CancellationToken) {
-        let mut is_in_trouble = false;
+        let mut trouble: Option<String> = None;
         while !shutdown.is_cancelled() {
             let wait = match self.step().await {
                 Ok(0) => POLL,
                 Ok(_) => {
-                    is_in_trouble = false;
+                    trouble = None;
                     continue;
                 }
                 Err(error) => {
-                    self.report(&error, is_in_trouble);
-                    is_in_trouble = true;
+                    // Another trouble than the last one is news, though nothing came between.
+                    let told = error.to_string();
+                    self.report(&error, trouble.as_ref() == Some(&told));
+                    trouble = Some(told);
                     AFTER_ERROR
                 }
             };
@@ -140,7 +147,7 @@ impl Publisher {
             None => self.resync().await?,
         };
         let Some(page) = self.page(tail.scanned).await? else {
-            self.tail = Some(tail);
+            self.look_again(tail).await?;
             return Ok(0);
         };
         if page.events.is_empty() {
@@ -154,6 +161,25 @@ impl Publisher {
         failpoint!("stream.acked")?;
         self.outbox.waker().wake_workers();
         Ok(page.events.len())
+    }
+
+    /// Where nothing is to be published, nobody would be told that the stream has lost its
+    /// messages: it is looked at now and then, and filled in again.
+    async fn look_again(&mut self, known: Tail) -> Result<(), PublishError> {
+        if self.looked.elapsed() < LOOK {
+            self.tail = Some(known);
+            return Ok(());
+        }
+        let found = self.resync().await?;
+        self.looked = Instant::now();
+        self.tail = Some(match found.before == known.before {
+            true => Tail {
+                scanned: known.scanned,
+                ..found
+            },
+            false => found,
+        });
+        Ok(())
     }
 
     async fn page(&self, after: LogPoint) -> Result<Option<Page>, sqlx::Error> {

@@ -132,6 +132,33 @@ async fn a_stream_that_is_deleted_is_made_anew() {
     worker.stop().await;
 }
 
+/// As the lane of a close is lost after it: nothing comes whose refusal would tell.
+#[tokio::test]
+async fn a_stream_that_is_lost_while_nothing_is_appended_is_filled_in() {
+    let (scene, nats) = (Scene::new().await, Nats::start().await);
+    let mut publisher = publisher(&scene, &nats).await;
+    let worker = reader(&scene, &nats, "notes").await;
+    order(&scene, 20).await;
+    publish(&scene, &mut publisher).await;
+    scene.until_handled("notes", 20).await;
+    worker.stop().await;
+    order(&scene, 20).await;
+    publish(&scene, &mut publisher).await;
+
+    let server = jetstream::new(nats.client().await);
+    server.delete_stream("shop_interactive").await.unwrap();
+    let worker = reader(&scene, &nats, "notes").await;
+    until("the publisher has looked, and filled it in", async || {
+        publisher.step().await.unwrap();
+        scene.handled_by("notes").await.len() == 40
+    })
+    .await;
+
+    assert_stream_is_tail_of_log(&scene, &nats).await;
+    assert_handled_once(&scene, "notes").await;
+    worker.stop().await;
+}
+
 #[tokio::test]
 async fn a_consumer_older_than_the_stream_reads_the_beginning_in_the_log() {
     let (scene, nats) = (Scene::new().await, Nats::start().await);

@@ -268,8 +268,8 @@ impl Fleet {
         .await;
     }
 
-    /// Until so many are handled, or all are written: the worker on a line may have most of the keys
-    /// to itself.
+    /// Until so many are handled, or all are written: the worker on a line may have most of the
+    /// keys to itself.
     pub(super) async fn until_next_fault(&self, events: usize, told: &str) {
         let is_due = async || self.handled("notebook").await >= events || self.work.is_done();
         self.wait_for(is_due, EVERYTHING, told).await;

@@ -26,7 +26,7 @@ pub(crate) struct Recipe {
 }
 
 #[derive(Debug)]
-pub(crate) struct Process {
+pub(crate) struct Running {
     recipe: Recipe,
     child: Child,
     is_frozen: bool,
@@ -34,7 +34,7 @@ pub(crate) struct Process {
     pub(crate) lives: u32,
 }
 
-impl Process {
+impl Running {
     pub(crate) fn start(recipe: Recipe) -> Result<Self> {
         let child = spawn(&recipe)?;
         Ok(Self {
