@@ -33,6 +33,15 @@ mutants: setup
 hunt *ARGS: setup
     cargo xtask mutants --hunt "$@"
 
+# Break the programs while they close a month (`just chaos --help`)
+chaos *ARGS: _postgres
+    cargo run --package chaos -- "$@"
+
+# All single faults, and two thousand schedules: some hours
+chaos-long: _postgres
+    cargo run --package chaos -- --single --json
+    cargo run --package chaos -- --seeds 1..2001 --json
+
 # Check all but the tests: format, lints, docs, house rules, metadata, schema
 check: _postgres
     cargo fmt --all --check

@@ -195,7 +195,7 @@ async fn what_no_program_can_read_is_shown_as_it_is() {
 async fn who_reads_no_further_is_no_failure() {
     let scene = closed().await;
     for question in ["status", "status --json", "consumers", "dead list"] {
-        let asked = scene.relay(question).to_nobody();
+        let asked = scene.relay(question).unread();
         asked.run().await.exits(0);
     }
 }

@@ -64,7 +64,7 @@ impl Program {
     }
 
     /// What it prints goes into a pipe that nobody reads.
-    pub(crate) fn to_nobody(mut self) -> Self {
+    pub(crate) fn unread(mut self) -> Self {
         let (unread, pipe) = std::io::pipe().unwrap();
         drop(unread);
         self.pipe = Some(pipe);

@@ -270,7 +270,10 @@ async fn settle(site: &Site, cli: &Cli) -> Result<(Rest, Books, Duration)> {
     let rest = settle::until_drained(site.outbox(), &config, &stage)
         .await
         .context("the events were not handled; run again to go on")?;
-    let took = stage.end("every event is published and handled");
+    let took = stage.end(&match rest.waiting {
+        0 => "every event is published and handled".to_owned(),
+        waiting => format!("every event is published, and handled but for {waiting}"),
+    });
     let stage = Stage::begin("compare", "movements");
     let books = checks::books(site.pool(), gateways.gateways()).await?;
     gateways.close().await;
