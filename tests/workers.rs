@@ -253,8 +253,8 @@ async fn a_close_ends_though_an_event_waits_for_a_deploy_and_says_where_to_look(
     let closed = scene.month_close("--period 2024-09").run().await;
 
     closed
-        .exits(0)
-        .says(&["wait for a later attempt", "retrying"]);
+        .exits(1)
+        .says(&["handled but for 4", "retrying", "E2 "]);
     let told = scene.relay("retrying").run().await.exits(0).out;
     assert!(told.contains("invoice.finalized for documents"), "{told}");
 }

@@ -388,7 +388,7 @@ CREATE TABLE outbox.operation (
     changed bigint NOT NULL,
     CONSTRAINT operation_actor_named CHECK ((btrim(actor) <> ''::text)),
     CONSTRAINT operation_reason_given CHECK ((btrim(reason) <> ''::text)),
-    CONSTRAINT operation_verb_known CHECK ((verb = ANY (ARRAY['pause'::text, 'resume'::text, 'redrive'::text, 'discard'::text, 'replay'::text, 'cancel'::text, 'rebase'::text, 'reshard'::text])))
+    CONSTRAINT operation_verb_known CHECK ((verb = ANY (ARRAY['pause'::text, 'resume'::text, 'redrive'::text, 'discard'::text, 'replay'::text, 'cancel'::text, 'rebase'::text, 'reshard'::text, 'forget'::text])))
 );
 
 ALTER TABLE outbox.operation ALTER COLUMN operation ADD GENERATED ALWAYS AS IDENTITY (

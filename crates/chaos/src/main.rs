@@ -1,7 +1,8 @@
 //! Chaos: the real programs close a month while things happen to them; afterwards nothing is lost,
 //! doubled or early, or the seed and the plan are printed under which it was.
 //!
-//! Exit code 0: every check held. 1: one was violated, or the run failed. 2: called wrongly.
+//! Exit code 0: every check held. 1: one was violated, or the run failed. 2: called wrongly. 130:
+//! Ctrl-C.
 
 mod args;
 mod clients;
@@ -35,7 +36,15 @@ const EVENTS_PER_ACCOUNT: u32 = 5;
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    match run(&args).await {
+    // Dropped, a run ends what it has started.
+    let ran = tokio::select! {
+        ran = run(&args) => ran,
+        _ = tokio::signal::ctrl_c() => {
+            eprintln!("stopped; what was started is ended");
+            return ExitCode::from(130);
+        }
+    };
+    match ran {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

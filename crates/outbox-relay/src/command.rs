@@ -53,6 +53,13 @@ pub(crate) enum Command {
         #[arg(long, default_value_t = 100, value_name = "NUMBER")]
         limit: u32,
     },
+    /// Let retention keep nothing more for a NATS stream that no relay fills any longer
+    Forget {
+        /// The stream, such as `billing_bulk`
+        stream: String,
+        #[command(flatten)]
+        by: Signature,
+    },
     /// Make a log readable that was restored from a dump into another cluster
     ///
     /// Every program that uses the original must have stopped for good.

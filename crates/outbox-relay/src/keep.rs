@@ -4,9 +4,18 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use anyhow::Result;
-use outbox::operation::By;
+use outbox::operation::{self, By};
 use outbox::retention::{self, Policy};
 use sqlx::PgPool;
+
+pub(crate) async fn forget(pool: &PgPool, stream: &str, by: By) -> Result<()> {
+    operation::forget_stream(pool, stream, &by).await?;
+    writeln!(
+        io::stdout(),
+        "Nothing is kept for the stream {stream} any more"
+    )?;
+    Ok(())
+}
 
 pub(crate) async fn rebase(pool: &PgPool, by: By) -> Result<()> {
     let rebased = outbox::rebase(pool, &by).await?;

@@ -135,6 +135,7 @@ async fn obey(site: &Site, command: Command) -> Result<()> {
         Command::Reshard(reshard) => consumers::reshard(pool, reshard).await,
         Command::Retrying { consumer, limit } => retrying::list(pool, consumer, limit).await,
         Command::Dead(command) => dead::run(pool, command).await,
+        Command::Forget { stream, by } => keep::forget(pool, &stream, by.into()).await,
         Command::Rebase { by } => keep::rebase(pool, by.into()).await,
         Command::Retention { keep, export, .. } => keep::retire(pool, keep, export).await,
         Command::Tail(tail) => tail::follow(pool, tail).await,

@@ -8,11 +8,13 @@ use sqlx::PgPool;
 
 use crate::event::PARTS;
 
+mod forget;
 mod generation;
 mod pause;
 mod replay;
 mod reshard;
 
+pub use forget::forget_stream;
 pub use pause::{Paused, pause, paused, resume};
 pub(crate) use replay::point_before;
 pub use replay::{Start, replay};
@@ -63,6 +65,14 @@ pub enum OperationError {
         /// The name that was given.
         name: String,
         /// Those of the log.
+        known: Vec<String>,
+    },
+    /// No stream has the name.
+    #[error("no stream \"{name}\" was filled from this log; there are: {}", known.join(", "))]
+    UnknownStream {
+        /// The name that was given.
+        name: String,
+        /// Those that were.
         known: Vec<String>,
     },
     /// Its handler was not declared fit to see an event twice.

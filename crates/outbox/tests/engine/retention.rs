@@ -3,6 +3,7 @@
 use std::io::Read as _;
 use std::time::{Duration, Instant};
 
+use outbox::operation::forget_stream;
 use outbox::retention::{Policy, RetentionError, Retired, index_history, make_ahead, retire};
 use outbox::{Lane, LogPoint};
 use sqlx::Connection;
@@ -11,7 +12,7 @@ use uuid::Uuid;
 
 use crate::host::Host;
 use crate::log;
-use crate::scene::{Scene, impatient, keys, run};
+use crate::scene::{Scene, by, impatient, keys, noted, operations, run};
 use crate::shop::Notebook;
 
 const LAST_OF_THE_FIRST: &str = "select setval('outbox.event_id', 9999999)";
@@ -286,4 +287,25 @@ async fn history_is_indexed_by_one_at_a_time() {
     assert_eq!(indexed, ["event_0"]);
     let again = index_history(&scene.pool).await.unwrap();
     assert_eq!(again, Vec::<String>::new());
+}
+
+/// As after a switch from NATS back to Postgres.
+#[tokio::test]
+async fn a_stream_that_is_forgotten_holds_nothing_back() {
+    let (scene, _) = old_history().await;
+    move_all(&scene).await;
+    let filled = "insert into outbox.stream (stream, lane, tick, id) values ('shop_bulk', 1, 1, 1)";
+    scene.sql(filled).await;
+    let held = retire(&scene.pool, &keep_a_year(None)).await.unwrap();
+    assert_eq!(held.held_by.as_deref(), Some("stream shop_bulk"));
+
+    let unknown = forget_stream(&scene.pool, "shop_blk", &by()).await;
+    assert!(unknown.unwrap_err().to_string().contains("shop_bulk"));
+    forget_stream(&scene.pool, "shop_bulk", &by())
+        .await
+        .unwrap();
+
+    let retired = retire(&scene.pool, &keep_a_year(None)).await.unwrap();
+    assert_eq!(retired.partitions.len(), 1, "{retired:?}");
+    assert_eq!(operations(&scene).await, [noted("forget", 1)]);
 }
