@@ -24,6 +24,8 @@ const ESTIMATE_EVERY: Duration = Duration::from_secs(5);
 /// time and no more.
 const ESTIMATE_SHARE: u32 = 20;
 
+/// A delivery that is due within that time is waited for.
+const SOON: Duration = Duration::from_secs(30);
 /// Where nothing was handled for so long, what is tried again is not waited for.
 const STUCK: Duration = Duration::from_secs(35);
 
@@ -129,10 +131,11 @@ impl Draining<'_> {
         let before = self.seen.replace(done);
         if before != Some(done) {
             self.since = Instant::now();
-        } else if self.since.elapsed() > STUCK {
-            // What is tried in vain, such as an event of a later version, is due again and again.
-            self.backlogs = BacklogWatch::new(pool.clone()).soon(Duration::ZERO);
         }
+        // What is tried in vain, such as an event of a later version, is due again and again.
+        let is_stuck = self.since.elapsed() > STUCK;
+        let soon = if is_stuck { Duration::ZERO } else { SOON };
+        self.backlogs.wait_for(soon);
         if before.is_some_and(|before| before + MANY < done) {
             return Ok(Look::Again(LOOK_BUSY));
         }

@@ -114,7 +114,7 @@ pub enum OperationError {
         now: DateTime<Utc>,
     },
     /// No time lies between.
-    #[error("nothing happened since {since} and before {until}: the first comes first")]
+    #[error("no instant is both since {since} and before {until}")]
     NoTimeBetween {
         /// The beginning that was asked for.
         since: DateTime<Utc>,

@@ -70,10 +70,9 @@ impl BacklogWatch {
         }
     }
 
-    /// Within which time a delivery is due and does not wait.
-    #[must_use]
-    pub fn soon(self, soon: Duration) -> Self {
-        Self { soon, ..self }
+    /// Within which time a delivery is due and does not wait; from the next look on.
+    pub fn wait_for(&mut self, soon: Duration) {
+        self.soon = soon;
     }
 
     /// What these consumers leave once all that is committed is published and handled, but for what

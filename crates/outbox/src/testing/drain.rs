@@ -95,7 +95,8 @@ async fn until_idle(
     patience: Duration,
     stop: &CancellationToken,
 ) -> Result<Vec<String>, sqlx::Error> {
-    let mut backlogs = BacklogWatch::new(pool.clone()).soon(Duration::ZERO);
+    let mut backlogs = BacklogWatch::new(pool.clone());
+    backlogs.wait_for(Duration::ZERO);
     let waiting = async {
         while !is_idle(&mut backlogs, pool, names).await? {
             clock::pause(POLL).await;

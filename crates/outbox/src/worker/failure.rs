@@ -30,11 +30,7 @@ pub(crate) fn parking_of(subscription: &Subscription, failure: &Failure) -> Park
     }
 }
 
-pub(crate) fn failed(
-    subscription: &Subscription,
-    error: String,
-    after: Option<Duration>,
-) -> Parking {
+fn failed(subscription: &Subscription, error: String, after: Option<Duration>) -> Parking {
     if subscription.spec.backoff.attempts <= 1 {
         return Parking::Dead { reason: error };
     }
@@ -147,7 +143,7 @@ fn report_dead(subscription: &Subscription, event: &Event, reason: &str) {
 }
 
 /// The error with its causes.
-pub(crate) fn full_text(error: &sqlx::Error) -> String {
+fn full_text(error: &sqlx::Error) -> String {
     let detail = match error {
         sqlx::Error::Database(error) => error.constraint().map(|name| format!(" ({name})")),
         _ => None,

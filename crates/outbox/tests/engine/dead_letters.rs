@@ -88,7 +88,7 @@ async fn a_choice_that_nothing_can_meet_is_refused() {
         ..Choice::default()
     };
 
-    for (choice, why) in [(mistyped, "notebook"), (backwards, "comes first")] {
+    for (choice, why) in [(mistyped, "notebook"), (backwards, "no instant")] {
         let listed = dead::list(&scene.pool, &choice, 10).await.map(drop);
         let counted = dead::count(&scene.pool, &choice).await.map(drop);
         let redriven = dead::redrive(&scene.pool, &choice, None, &by()).await;

@@ -253,3 +253,17 @@ async fn a_cancelled_begin_leaves_no_transaction_open() {
     );
     assert!(ours.is_empty(), "{ours:?}");
 }
+
+/// They travel in the headers of a message, which has an upper bound.
+#[tokio::test]
+async fn words_beside_the_facts_have_a_bound() {
+    let scene = Scene::new().await;
+    for (bytes, is_kept) in [(4_000, true), (4_001, false)] {
+        let origin = Origin::of("customer").because("x".repeat(bytes));
+        let mut tx = scene.outbox.begin(origin).await.unwrap();
+        let locked = tx.locked(keys(1)[0]);
+        tx.append(locked, placed());
+        let committed = tx.commit().await;
+        assert_eq!(committed.is_ok(), is_kept, "{bytes}: {committed:?}");
+    }
+}

@@ -215,3 +215,18 @@ async fn a_file_with_a_jwt_lets_in_a_user_of_the_account() {
     let refused = connect(url, Some(file), None).await;
     assert!(matches!(refused, Err(ConnectError::Refused(_))));
 }
+
+/// An event may be larger than that, and would hold up all behind it.
+#[tokio::test]
+async fn a_server_that_takes_small_messages_only_is_refused() {
+    let safe = Safe::new();
+    for (bytes, is_enough) in [(299_999, false), (300_000, true)] {
+        let config = safe.put("server.conf", &format!("max_payload: {bytes}\n"));
+        let nats = Nats::secured(&config).await;
+        let streams = connect(format!("nats://localhost:{}", nats.port()), None, None).await;
+        assert_eq!(streams.is_ok(), is_enough, "{bytes}");
+        if !is_enough {
+            assert!(told(streams).contains("max_payload"));
+        }
+    }
+}
