@@ -18,6 +18,12 @@ pub(crate) fn of_a_close() -> Vec<&'static str> {
     entries.map(|(name, _)| name).collect()
 }
 
+/// Those that some schedules come to, too.
+pub(crate) fn of_schedules() -> Vec<&'static str> {
+    let entries = entries().filter(|(_, by)| matches!(*by, "close" | "schedule"));
+    entries.map(|(name, _)| name).collect()
+}
+
 /// The names, each with what comes to it.
 fn entries() -> impl Iterator<Item = (&'static str, &'static str)> {
     let lines = REGISTRY.lines().filter(|line| !line.starts_with('#'));

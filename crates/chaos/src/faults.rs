@@ -45,8 +45,8 @@ pub(crate) async fn carry_out(fault: &Fault, house: &House, site: &mut Site) -> 
             return Ok(sqlx::query(end).execute(&site.pool).await.is_ok());
         }
         Fault::Twice => site.close()?,
-        // It lies in wait since the beginning.
-        Fault::Point(..) => {}
+        // It lies in wait since the beginning, and is counted when it fired.
+        Fault::Point(..) => return Ok(false),
     }
     Ok(true)
 }

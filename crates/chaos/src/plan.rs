@@ -1,5 +1,6 @@
 //! What a seed draws: the faults of a schedule, and after how many events each falls.
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
 
 use fastrand::Rng;
@@ -53,21 +54,22 @@ impl Fault {
 
     fn drawn(rng: &mut Rng) -> Self {
         let who = WHO[rng.usize(..WHO.len())];
-        match rng.u32(..16) {
+        match rng.u32(..10) {
             0..=2 => Self::Kill(who),
             3..=4 => Self::Freeze(who, rng.u64(FROZEN_MS)),
             5 => Self::Stop(who),
             6 => Self::Backend,
             7 => Self::Server,
             8 => Self::Sessions,
-            9 => Self::Twice,
-            n => {
-                let known = failpoints::known();
-                let point = known[rng.usize(..known.len())];
-                let action = if n < 13 { "kill" } else { "error" };
-                Self::Point(point, action, HITS[rng.usize(..HITS.len())])
-            }
+            _ => Self::Twice,
         }
+    }
+
+    fn in_wait(rng: &mut Rng) -> Self {
+        let points = failpoints::of_schedules();
+        let point = points[rng.usize(..points.len())];
+        let action = ["kill", "error"][rng.usize(..2)];
+        Self::Point(point, action, HITS[rng.usize(..HITS.len())])
     }
 }
 
@@ -96,8 +98,20 @@ impl Plan {
         let number = rng.usize(3..=6);
         let faults = (0..number).map(|_| (rng.i64(0..events), Fault::drawn(&mut rng)));
         let mut faults: Vec<_> = faults.collect();
+        // Whether one in wait is come to, and so often, nobody knows before.
+        let waiting = rng.usize(0..=3);
+        faults.extend((0..waiting).map(|_| (0, Fault::in_wait(&mut rng))));
         faults.sort_by_key(|(after, _)| *after);
         Self { seed, faults }
+    }
+
+    /// The classes of those in wait that fired.
+    pub(crate) fn fired(&self, fired: &BTreeSet<String>) -> Vec<&'static str> {
+        let faults = self.faults.iter().filter(|(_, fault)| match fault {
+            Fault::Point(name, _, hit) => fired.contains(&format!("{name}@{hit}")),
+            _ => false,
+        });
+        faults.map(|(_, fault)| fault.class()).collect()
     }
 
     /// The lines for the failpoints: they lie in wait from the beginning.
@@ -136,7 +150,7 @@ mod tests {
     #[test]
     fn every_class_is_drawn_in_its_turn() {
         let plans = (0..200).map(|seed| Plan::drawn(seed, 1_000));
-        let classes: std::collections::BTreeSet<&str> = plans
+        let classes: BTreeSet<&str> = plans
             .flat_map(|plan| plan.faults)
             .map(|(_, fault)| fault.class())
             .collect();

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use local_postgres::LocalPostgres;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tempfile::TempDir;
+use testkit::until;
 
 use crate::running::{Recipe, Running};
 
@@ -18,6 +20,7 @@ use crate::running::{Recipe, Running};
 const QUIET_WITHIN: Duration = Duration::from_secs(120);
 /// How often what ended is started again.
 const LOOK: Duration = Duration::from_millis(40);
+const STARTS_WITHIN: Duration = Duration::from_secs(30);
 const SECRET: &str = "a secret of this run";
 
 /// A server, and a migrated database to copy.
@@ -73,6 +76,8 @@ pub(crate) struct Site {
     pub(crate) is_closed: bool,
     /// What ended, and how, and was started again.
     pub(crate) ends: Vec<String>,
+    /// How many of these by a signal.
+    pub(crate) kills: u32,
 }
 
 impl Site {
@@ -108,6 +113,7 @@ impl Site {
             processes: Vec::new(),
             is_closed: false,
             ends: Vec::new(),
+            kills: 0,
         };
         site.start_gateway().await?;
         site.start("api", "billing-api", &[])?;
@@ -138,8 +144,10 @@ impl Site {
         self.start("gateway", "gateway-sim", &arguments)?;
         let log = self.log_of("gateway");
         let is_told = || fs::read_to_string(&log).is_ok_and(|text| text.contains("http://"));
-        let told = until(Duration::from_secs(30), async || is_told().then_some(())).await;
-        told.context("the gateway does not start")
+        until("the gateway to start", STARTS_WITHIN, async || {
+            is_told().then_some(())
+        })
+        .await
     }
 
     pub(crate) fn load(&self) -> Load {
@@ -194,6 +202,7 @@ impl Site {
                 self.processes.remove(at);
                 continue;
             }
+            self.kills += u32::from(status.signal().is_some());
             self.ends.push(format!("{}: {status}", process.name()));
             process.again()?;
             at += 1;
@@ -274,18 +283,6 @@ impl Site {
 async fn billing_names(pool: &PgPool) -> Result<Vec<String>> {
     let names = sqlx::query_scalar("select name from outbox.consumer order by name");
     Ok(names.fetch_all(pool).await?)
-}
-
-/// Asks again and again, for as long as that.
-pub(crate) async fn until<T>(within: Duration, asked: impl AsyncFn() -> Option<T>) -> Result<T> {
-    let began = Instant::now();
-    loop {
-        if let Some(answer) = asked().await {
-            return Ok(answer);
-        }
-        ensure!(began.elapsed() < within, "not within {within:?}");
-        outbox::clock::pause(LOOK).await;
-    }
 }
 
 fn free_address() -> Result<String> {

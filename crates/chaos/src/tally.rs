@@ -10,9 +10,11 @@ use crate::schedule::Outcome;
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     schedules: u32,
+    /// With so many events and faults that they count.
+    counted: u32,
     events: i64,
     acknowledged: usize,
-    kills: usize,
+    kills: u32,
     faults: BTreeMap<&'static str, u32>,
     reached: BTreeSet<String>,
     violations: Vec<String>,
@@ -24,7 +26,8 @@ impl Tally {
         self.schedules += 1;
         self.events += outcome.events;
         self.acknowledged += outcome.acknowledged;
-        self.kills += outcome.ends.len();
+        self.kills += outcome.kills;
+        self.counted += u32::from(outcome.counts());
         for (class, number) in outcome.faults {
             *self.faults.entry(class).or_default() += number;
         }
@@ -52,9 +55,10 @@ impl Tally {
         let unreached: Vec<&&str> = known.iter().filter(is_unreached).collect();
         let reached = known.len() - unreached.len();
         eprintln!(
-            "{} schedules, {} events, {} ends of processes, {reached} of {} failpoints reached, {} \
+            "{} schedules ({} count), {} events, {} kills, {reached} of {} failpoints reached, {} \
              violations",
             self.schedules,
+            self.counted,
             self.events,
             self.kills,
             known.len(),
@@ -63,6 +67,7 @@ impl Tally {
         if as_json {
             let printed = json!({
                 "schedules": self.schedules,
+                "counted": self.counted,
                 "violations": self.violations,
                 "events": self.events,
                 "acknowledged": self.acknowledged,

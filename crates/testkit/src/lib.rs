@@ -8,12 +8,14 @@
 mod copies;
 mod database;
 mod keeper;
+mod programs;
 mod server;
 mod template;
 mod wait;
 
 pub use copies::{dump, restore};
 pub use database::TestDb;
+pub use programs::build_programs;
 pub use server::Server;
 pub use template::Template;
 pub use wait::until;
