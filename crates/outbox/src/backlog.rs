@@ -154,8 +154,8 @@ pub async fn unread_estimate(pool: &PgPool) -> Result<i64, sqlx::Error> {
 pub struct Backlog {
     /// Whether the log holds events that the consumer has not passed.
     pub behind: bool,
-    /// Deliveries that run, or are due soon: within half a minute, unless [`BacklogWatch::soon`]
-    /// says otherwise.
+    /// Deliveries that run, or are due within half a minute (within less, once something moves,
+    /// where a watch waits for what is due later still).
     pub due: i64,
     /// Deliveries that wait longer, or behind another of their key.
     pub waiting: i64,
