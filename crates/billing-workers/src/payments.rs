@@ -11,7 +11,7 @@ use billing::gateway::{CallError, Cancelled, Charge, Gateway, Gateways};
 use billing::ids::{InvoiceId, PaymentId};
 use billing::payment::{self, Attempt, Decision, Outcome, PaymentError};
 use chrono::{DateTime, Utc};
-use outbox::{Act, Dedupe, Event, External, Failure, Load, Outbox, UnitOfWork, failpoint};
+use outbox::{Act, Dedupe, Event, External, Failure, Load, Outbox, UnitOfWork, failpoint, planted};
 use uuid::Uuid;
 
 mod departures;
@@ -172,8 +172,12 @@ async fn send(
     if deadline.is_none_or(|deadline| deadline <= now) {
         return burn(gateway, attempt.payment).await;
     }
+    let payment = match planted::is("B08") {
+        true => PaymentId::new(),
+        false => attempt.payment,
+    };
     let charge = Charge {
-        payment: attempt.payment,
+        payment,
         token: attempt.token.clone(),
         money: attempt.money,
         description: attempt.description.clone(),
@@ -203,6 +207,7 @@ fn answered(called: Result<Outcome, CallError>) -> Act<Answer> {
             after: None,
         },
         CallError::Busy { after, .. } => Act::Unavailable { error: text, after },
+        CallError::Unknown(_) if planted::is("B10") => Act::Answer(Some(Outcome::Cancelled(text))),
         CallError::Unknown(_) => Act::Answer(Some(Outcome::Unknown(text))),
         CallError::Cancelled => Act::Answer(Some(Outcome::Cancelled(text))),
         CallError::Refused(_) => Act::Answer(Some(Outcome::HandOver(text))),

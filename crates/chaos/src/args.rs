@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::Parser;
 
+use crate::planted::{self, Bugs};
+
 /// Breaks the real programs while they close a month, and checks that nothing was lost, doubled or
 /// early.
 ///
@@ -27,6 +29,10 @@ pub(crate) struct Args {
     /// With `--single`: only failpoints whose names begin with this
     #[arg(long, value_name = "NAME", requires = "single")]
     pub(crate) point: Option<String>,
+    /// Instead of schedules of the product as it is: count those until this planted bug is found,
+    /// such as `B10`, or `all`
+    #[arg(long, value_name = "BUG", conflicts_with = "single", value_parser = planted::known)]
+    pub(crate) planted: Option<Bugs>,
     /// How many customers a month is closed for
     #[arg(long, value_name = "N", default_value_t = 240)]
     pub(crate) accounts: u32,

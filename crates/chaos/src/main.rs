@@ -9,6 +9,7 @@ mod clients;
 mod failpoints;
 mod faults;
 mod plan;
+mod planted;
 mod programs;
 mod running;
 mod schedule;
@@ -57,9 +58,12 @@ async fn main() -> ExitCode {
 async fn run(args: &Args) -> Result<bool> {
     let programs = programs::build()?;
     let mut tally = Tally::default();
-    match args.single {
-        true => single::run(args, &programs, &mut tally).await?,
-        false => schedules(args, &programs, &mut tally).await?,
+    if let Some(bugs) = &args.planted {
+        planted::hunt(args, &programs, bugs, &mut tally).await?;
+    } else if args.single {
+        single::run(args, &programs, &mut tally).await?;
+    } else {
+        schedules(args, &programs, &mut tally).await?;
     }
     tally.print(args.json);
     Ok(tally.is_clean())
@@ -72,7 +76,7 @@ async fn schedules(args: &Args, programs: &Path, tally: &mut Tally) -> Result<()
     let mut done = futures::stream::iter(schedules)
         .map(async |seed| {
             let plan = Plan::drawn(seed, (args.accounts * EVENTS_PER_ACCOUNT).into());
-            (alone(args, programs, &plan).await, plan)
+            (alone(args, programs, &plan, None).await, plan)
         })
         .buffer_unordered(args.parallel);
     while let Some((outcome, plan)) = done.next().await {
@@ -82,12 +86,18 @@ async fn schedules(args: &Args, programs: &Path, tally: &mut Tally) -> Result<()
 }
 
 /// A schedule with a server of its own, which may be killed.
-async fn alone(args: &Args, programs: &Path, plan: &Plan) -> Result<Outcome> {
+async fn alone(
+    args: &Args,
+    programs: &Path,
+    plan: &Plan,
+    planted: Option<&'static str>,
+) -> Result<Outcome> {
     let folder = tempfile::tempdir()?;
     let house = House::open(folder.path()).await?;
     let load = Load {
         accounts: args.accounts,
         seed: plan.seed,
+        planted,
     };
     schedule::run((&house, programs), plan, load, &args.folder).await
 }

@@ -29,7 +29,11 @@ pub(crate) async fn run(args: &Args, programs: &Path, tally: &mut Tally) -> Resu
             let faults = vec![(0, fault)];
             let plan = Plan { seed, faults };
             let (accounts, at) = (ACCOUNTS, (&house, programs));
-            let load = Load { accounts, seed: 1 };
+            let load = Load {
+                accounts,
+                seed: 1,
+                planted: None,
+            };
             (schedule::run(at, &plan, load, &args.folder).await, plan)
         })
         .buffer_unordered(args.parallel);

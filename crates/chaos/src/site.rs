@@ -61,6 +61,8 @@ impl House {
 pub(crate) struct Load {
     pub(crate) accounts: u32,
     pub(crate) seed: u64,
+    /// The bug that its programs have.
+    pub(crate) planted: Option<&'static str>,
 }
 
 pub(crate) struct Site {
@@ -91,7 +93,7 @@ impl Site {
             .await?;
         fs::create_dir(folder.path().join("failpoints"))?;
         let api = free_address()?;
-        let variables = vec![
+        let mut variables = vec![
             ("BILLING_DATABASE_URL", url.into()),
             ("BILLING_DATA_DIR", folder.path().join("data").into()),
             ("BILLING_GATEWAY_SECRET", SECRET.into()),
@@ -103,6 +105,7 @@ impl Site {
             ("FAILPOINTS", folder.path().join("failpoints").into()),
             ("RUST_LOG", "info,sqlx=warn".into()),
         ];
+        variables.extend(load.planted.map(|bug| ("PLANTED", bug.into())));
         let mut site = Self {
             folder,
             pool,

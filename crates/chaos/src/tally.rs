@@ -18,6 +18,8 @@ pub(crate) struct Tally {
     faults: BTreeMap<&'static str, u32>,
     reached: BTreeSet<String>,
     violations: Vec<String>,
+    /// Planted bugs, and after how many schedules each was found.
+    planted: BTreeMap<&'static str, Option<u32>>,
 }
 
 impl Tally {
@@ -42,6 +44,14 @@ impl Tally {
         for violation in outcome.violations {
             eprintln!("    {violation}");
             self.violations.push(format!("{plan}: {violation}"));
+        }
+    }
+
+    pub(crate) fn planted(&mut self, bug: &'static str, found: Option<u32>) {
+        self.planted.insert(bug, found);
+        if found.is_none() {
+            self.violations
+                .push(format!("{bug}: planted, and not found"));
         }
     }
 
@@ -73,6 +83,7 @@ impl Tally {
                 "acknowledged": self.acknowledged,
                 "kills": self.kills,
                 "faults": self.faults,
+                "planted": self.planted,
                 "failpoints": { "known": known.len(), "reached": reached, "unreached": unreached },
             });
             println!("{printed}");

@@ -20,6 +20,7 @@ pub mod metrics;
 mod migrate;
 mod mutant;
 pub mod operation;
+pub mod planted;
 mod position;
 mod relay;
 mod restore;

@@ -11,6 +11,7 @@ use crate::delivery::claim::Claim;
 use crate::delivery::{self, Parking};
 use crate::event::{Event, Lane};
 use crate::failpoint;
+use crate::planted;
 use crate::position::{self, Cursor, Fence};
 use crate::trace;
 
@@ -51,6 +52,26 @@ impl<H: Transactional> TransactionalRunner<H> {
         self.subscription.context.outbox.begin_worker(origin).await
     }
 
+    /// Planted: B06 moves the position before the effects are committed, B07 after.
+    async fn attempt_in_two(&self, batch: &Batch) -> Result<End, Failure> {
+        let is_early = planted::is("B06");
+        let mut end = End::Lost;
+        for half in [is_early, !is_early] {
+            let mut tx = self.begin(batch.shard.lane, &batch.events).await?;
+            if half {
+                let step = batch.step();
+                match position::advance(&mut tx, batch.shard, batch.cursor, step).await? {
+                    Fence::Held(cursor) => end = End::Moved(cursor),
+                    Fence::Lost => return Ok(End::Lost),
+                }
+            } else {
+                self.settle(&mut tx, &batch.events).await?;
+            }
+            tx.commit().await.map_err(|error| error.0)?;
+        }
+        Ok(end)
+    }
+
     async fn again(&self, claim: &Claim) -> Result<(), Failure> {
         let origin = self
             .subscription
@@ -78,6 +99,9 @@ impl<H: Transactional> Runner for TransactionalRunner<H> {
     }
 
     async fn attempt(&self, batch: &Batch) -> Result<End, Failure> {
+        if planted::is("B06") || planted::is("B07") {
+            return self.attempt_in_two(batch).await;
+        }
         let mut tx = self.begin(batch.shard.lane, &batch.events).await?;
         let step = batch.step();
         let moved = position::advance(&mut tx, batch.shard, batch.cursor, step).await?;
@@ -95,6 +119,9 @@ impl<H: Transactional> Runner for TransactionalRunner<H> {
         let Some(first) = batches.first() else {
             return Ok(None);
         };
+        if planted::is("B06") || planted::is("B07") {
+            return Ok(None);
+        }
         let mut events: Vec<Event> = batches
             .iter()
             .flat_map(|batch| batch.events.iter().cloned())
