@@ -166,7 +166,7 @@ impl Site {
     }
 
     fn sample(&self) -> String {
-        let Load { accounts, seed } = self.load;
+        let Load { accounts, seed, .. } = self.load;
         format!("--sample cloud --accounts {accounts} --seed {seed} --chunk 20")
     }
 
