@@ -39,6 +39,10 @@ pub(crate) struct Args {
     /// Schedules at once
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub(crate) parallel: usize,
+    /// Where the programs lie, if they were built before: a long run is not disturbed by work on the
+    /// source then
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) programs: Option<PathBuf>,
     /// Where the logs of a schedule that failed are kept
     #[arg(long, value_name = "FOLDER", default_value = "target/chaos")]
     pub(crate) folder: PathBuf,

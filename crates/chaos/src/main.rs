@@ -56,7 +56,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: &Args) -> Result<bool> {
-    let programs = programs::build()?;
+    let programs = programs::build(args.programs.as_deref())?;
     let mut tally = Tally::default();
     if let Some(bugs) = &args.planted {
         planted::hunt(args, &programs, bugs, &mut tally).await?;
