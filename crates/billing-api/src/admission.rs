@@ -10,17 +10,20 @@ use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use outbox::failpoint;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument as _, Span};
+use tracing::{Instrument as _, Span, warn};
 
 use crate::problem::Problem;
 
 /// A client that waits longer has usually gone.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+/// A request that takes longer waits for a database that a network has swallowed: it would for
+/// ever. What it had not committed is rolled back.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(120);
 
 /// The places of one kind of request.
 #[derive(Debug, Clone)]
@@ -47,9 +50,12 @@ pub(crate) async fn admit(
     let place = Arc::clone(&admission.places).try_acquire_owned();
     let place = place.map_err(|_| Problem::busy("Too many requests run at once."))?;
     let to_its_end = async move {
-        let response = next.run(request).await;
+        let response = timeout(GIVEN_UP_AFTER, next.run(request)).await;
         drop(place);
-        response
+        response.unwrap_or_else(|_| {
+            warn!("A request was given up: the database does not answer");
+            Problem::busy("The database does not answer.").into_response()
+        })
     };
     let answer = admission
         .running

@@ -11,7 +11,7 @@ use local_postgres::{LocalPostgres, StopError};
 use outbox::{GuardError, Outbox};
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgPool};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection, PgPool};
 
 mod error;
 mod told;
@@ -24,6 +24,11 @@ pub use told::told;
 const CONNECTIONS: u32 = 16;
 /// A server that restarts is back within this time; who waits longer should hear about it.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A connection that was used so lately is taken without asking whether it still answers.
+const KNOWN_GOOD: Duration = Duration::from_secs(1);
+/// One that does not answer within this is dropped.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// Where a site is.
 #[derive(Debug, Clone)]
@@ -231,6 +236,20 @@ async fn connect(options: PgConnectOptions) -> Result<PgPool, sqlx::Error> {
     PgPoolOptions::new()
         .max_connections(CONNECTIONS)
         .acquire_timeout(ACQUIRE_TIMEOUT)
+        // Instead of asking each connection before each use, as sqlx does, and for ever.
+        .test_before_acquire(false)
+        .before_acquire(|conn, meta| {
+            let is_known = meta.idle_for < KNOWN_GOOD;
+            Box::pin(async move {
+                match is_known {
+                    true => Ok(true),
+                    false => answers(conn).await.map(|()| true),
+                }
+            })
+        })
+        // One that was left in the middle of a statement is asked by sqlx, for ever: in a network
+        // that swallowed it, it would keep its place in the pool.
+        .after_release(|conn, _| Box::pin(async move { answers(conn).await.map(|()| true) }))
         // No statement here is worth compiling, and before a close's new tables are analyzed the
         // planner thinks that many are.
         .after_connect(|conn, _| {
@@ -243,6 +262,12 @@ async fn connect(options: PgConnectOptions) -> Result<PgPool, sqlx::Error> {
         })
         .connect_with(options)
         .await
+}
+
+/// Asks a connection for a sign of life.
+async fn answers(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let ping = tokio::time::timeout(ANSWERS_WITHIN, conn.ping()).await;
+    ping.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
 }
 
 async fn unmigrated(pool: &PgPool, database: String, source: MigrateError) -> SiteError {

@@ -8,6 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::plan::Fault;
 use crate::running::Running;
 use crate::site::{House, Site};
+use crate::trouble::Trouble;
 
 /// Does it, and says whether there was anybody to do it to.
 pub(crate) async fn carry_out(fault: &Fault, house: &House, site: &mut Site) -> Result<bool> {
@@ -45,6 +46,13 @@ pub(crate) async fn carry_out(fault: &Fault, house: &House, site: &mut Site) -> 
             return Ok(sqlx::query(end).execute(&site.pool).await.is_ok());
         }
         Fault::Twice => site.close()?,
+        Fault::Network(link, trouble, millis) => {
+            let begun = site
+                .links
+                .begin(link, *trouble, Duration::from_millis(*millis));
+            // One that is lost is counted when it was.
+            return Ok(begun && *trouble != Trouble::LostAck);
+        }
         // It lies in wait since the beginning, and is counted when it fired.
         Fault::Point(..) => return Ok(false),
     }

@@ -8,6 +8,8 @@ mod args;
 mod clients;
 mod failpoints;
 mod faults;
+mod link;
+mod links;
 mod plan;
 mod planted;
 mod programs;
@@ -16,6 +18,7 @@ mod schedule;
 mod single;
 mod site;
 mod tally;
+mod trouble;
 
 use std::path::Path;
 use std::process::ExitCode;

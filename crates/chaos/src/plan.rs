@@ -2,18 +2,27 @@
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
+use std::ops::Range;
 
 use fastrand::Rng;
 
 use crate::failpoints;
+use crate::links::{CLIENTS, GATEWAY, WEBHOOKS};
+use crate::trouble::Trouble;
 
 /// Whom something can happen to.
 const WHO: [&str; 7] = [
     "api", "relay 1", "relay 2", "worker 1", "worker 2", "close", "gateway",
 ];
+/// Whose link something can happen to: a program's to the database, and those of HTTP.
+const LINKS: [&str; 9] = [
+    "api", "relay 1", "relay 2", "worker 1", "worker 2", "close", GATEWAY, WEBHOOKS, CLIENTS,
+];
 /// At which of its hits a failpoint fires.
 const HITS: [u64; 6] = [1, 1, 2, 3, 8, 20];
-const FROZEN_MS: std::ops::Range<u64> = 200..4_000;
+const FROZEN_MS: Range<u64> = 200..4_000;
+/// How long trouble with a link lasts.
+const TROUBLE_MS: Range<u64> = 500..6_000;
 
 /// Something that happens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +41,8 @@ pub(crate) enum Fault {
     Sessions,
     /// The same month is closed once more, beside.
     Twice,
+    /// Trouble with a link, for so many milliseconds.
+    Network(&'static str, Trouble, u64),
     /// A failpoint: its name, what happens there, at which hit.
     Point(&'static str, &'static str, u64),
 }
@@ -47,6 +58,7 @@ impl Fault {
             Self::Server => "server killed",
             Self::Sessions => "sessions ended",
             Self::Twice => "closed twice",
+            Self::Network(_, trouble, _) => trouble.class(),
             Self::Point(_, "kill", _) => "killed at a failpoint",
             Self::Point(..) => "error at a failpoint",
         }
@@ -54,14 +66,18 @@ impl Fault {
 
     fn drawn(rng: &mut Rng) -> Self {
         let who = WHO[rng.usize(..WHO.len())];
-        match rng.u32(..10) {
+        match rng.u32(..15) {
             0..=2 => Self::Kill(who),
             3..=4 => Self::Freeze(who, rng.u64(FROZEN_MS)),
             5 => Self::Stop(who),
             6 => Self::Backend,
             7 => Self::Server,
             8 => Self::Sessions,
-            _ => Self::Twice,
+            9 => Self::Twice,
+            _ => {
+                let link = LINKS[rng.usize(..LINKS.len())];
+                Self::Network(link, trouble(rng), rng.u64(TROUBLE_MS))
+            }
         }
     }
 
@@ -78,9 +94,28 @@ impl Display for Fault {
         match self {
             Self::Kill(who) | Self::Stop(who) => write!(out, "{} {who}", self.class()),
             Self::Freeze(who, millis) => write!(out, "freeze {who} for {millis} ms"),
+            Self::Network(link, trouble, millis) => {
+                write!(out, "{trouble} at {link} for {millis} ms")
+            }
             Self::Point(name, action, hit) => write!(out, "{name} {action}@{hit}"),
             _ => out.write_str(self.class()),
         }
+    }
+}
+
+fn trouble(rng: &mut Rng) -> Trouble {
+    match rng.u32(..13) {
+        0 => Trouble::Latency(rng.u64(20..400)),
+        1 => Trouble::Bandwidth(rng.u64(8..64)),
+        2 => Trouble::Slices,
+        3 => Trouble::Held,
+        4 => Trouble::Timeout,
+        5..=6 => Trouble::BlackHole,
+        7 => Trouble::Down,
+        8 => Trouble::Reset,
+        9 => Trouble::SlowClose(rng.u64(100..3_000)),
+        10 => Trouble::Cut(rng.u64(100..20_000)),
+        _ => Trouble::LostAck,
     }
 }
 
@@ -149,11 +184,11 @@ mod tests {
 
     #[test]
     fn every_class_is_drawn_in_its_turn() {
-        let plans = (0..200).map(|seed| Plan::drawn(seed, 1_000));
+        let plans = (0..400).map(|seed| Plan::drawn(seed, 1_000));
         let classes: BTreeSet<&str> = plans
             .flat_map(|plan| plan.faults)
             .map(|(_, fault)| fault.class())
             .collect();
-        assert_eq!(classes.len(), 9, "{classes:?}");
+        assert_eq!(classes.len(), 20, "{classes:?}");
     }
 }

@@ -12,8 +12,10 @@ use tokio::task::JoinSet;
 use crate::clients::{self, Journal};
 use crate::failpoints;
 use crate::faults;
+use crate::links;
 use crate::plan::Plan;
 use crate::site::{House, Load, Site};
+use crate::trouble::Trouble;
 
 /// How often the log is asked how far it is.
 const LOOK: Duration = Duration::from_millis(20);
@@ -82,6 +84,10 @@ pub(crate) async fn run(
     for class in plan.fired(&outcome.fired) {
         *outcome.faults.entry(class).or_default() += 1;
     }
+    let lost = site.links.lost();
+    if lost > 0 {
+        outcome.faults.insert(Trouble::LostAck.class(), lost);
+    }
     outcome.took = began.elapsed();
     leave(site, &outcome, &keep.join(format!("seed-{}", plan.seed))).await?;
     Ok(outcome)
@@ -96,21 +102,17 @@ async fn work(
 ) -> Result<()> {
     let mut clients = JoinSet::new();
     let each = site.load().accounts / SAMPLE_PER_CLIENT / 2;
+    let api = site.links.address(links::CLIENTS).to_string();
     for client in 0..CLIENTS {
         let seed = plan.seed * CLIENTS + client;
         clients.spawn(clients::customers(
-            site.api.clone(),
+            api.clone(),
             journal.clone(),
             seed,
             each.max(2),
         ));
     }
-    let refunds = clients::refunds(
-        site.api.clone(),
-        journal.clone(),
-        site.pool.clone(),
-        REFUNDS,
-    );
+    let refunds = clients::refunds(api, journal.clone(), site.pool.clone(), REFUNDS);
     clients.spawn(refunds);
     site.close()?;
     for (after, fault) in &plan.faults {

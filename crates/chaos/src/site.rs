@@ -14,6 +14,7 @@ use sqlx::postgres::PgPoolOptions;
 use tempfile::TempDir;
 use testkit::until;
 
+use crate::links::{Links, WEBHOOKS};
 use crate::running::{Recipe, Running};
 
 /// Faults end before this; then everything is handled, or never.
@@ -68,7 +69,7 @@ pub(crate) struct Load {
 pub(crate) struct Site {
     pub(crate) folder: TempDir,
     pub(crate) pool: PgPool,
-    pub(crate) api: String,
+    pub(crate) links: Links,
     programs: PathBuf,
     variables: Vec<(&'static str, OsString)>,
     load: Load,
@@ -93,15 +94,14 @@ impl Site {
             .await?;
         fs::create_dir(folder.path().join("failpoints"))?;
         let api = free_address()?;
+        let links = Links::between(url, &api, &folder.path().join("data/gateway"))?;
+        let webhooks = links.address(WEBHOOKS);
+        let webhooks = format!("http://{webhooks}/v1/gateways/sim/webhooks");
         let mut variables = vec![
-            ("BILLING_DATABASE_URL", url.into()),
             ("BILLING_DATA_DIR", folder.path().join("data").into()),
             ("BILLING_GATEWAY_SECRET", SECRET.into()),
-            ("BILLING_LISTEN", api.clone().into()),
-            (
-                "BILLING_WEBHOOK_URL",
-                format!("http://{api}/v1/gateways/sim/webhooks").into(),
-            ),
+            ("BILLING_LISTEN", api.into()),
+            ("BILLING_WEBHOOK_URL", webhooks.clone().into()),
             ("FAILPOINTS", folder.path().join("failpoints").into()),
             ("RUST_LOG", "info,sqlx=warn".into()),
         ];
@@ -109,7 +109,7 @@ impl Site {
         let mut site = Self {
             folder,
             pool,
-            api,
+            links,
             programs: programs.to_owned(),
             variables,
             load,
@@ -118,7 +118,7 @@ impl Site {
             ends: Vec::new(),
             kills: 0,
         };
-        site.start_gateway().await?;
+        site.start_gateway(&webhooks).await?;
         site.start("api", "billing-api", &[])?;
         for (name, role) in [
             ("relay 1", "relay"),
@@ -133,13 +133,12 @@ impl Site {
 
     /// The programs would start one of their own; this one keeps the books of their folder, and
     /// when it is killed they stand in line for them.
-    async fn start_gateway(&mut self) -> Result<()> {
+    async fn start_gateway(&mut self, webhooks: &str) -> Result<()> {
         let books = self.folder.path().join("data/gateway");
         let books = books.to_string_lossy().into_owned();
-        let webhooks = format!("http://{}/v1/gateways/sim/webhooks", self.api);
         let arguments = [
             ["--data-dir", &books],
-            ["--webhook-url", &webhooks],
+            ["--webhook-url", webhooks],
             ["--webhook-secret", SECRET],
             ["--webhook-pause-ms", "100"],
         ];
@@ -150,7 +149,8 @@ impl Site {
         until("the gateway to start", STARTS_WITHIN, async || {
             is_told().then_some(())
         })
-        .await
+        .await?;
+        self.links.follow_gateway()
     }
 
     pub(crate) fn load(&self) -> Load {
@@ -175,11 +175,16 @@ impl Site {
             name: name.to_owned(),
             program: self.programs.join(program),
             arguments: arguments.iter().map(Into::into).collect(),
-            variables: self.variables.clone(),
+            variables: self.variables_of(name)?,
             log: self.log_of(name),
         };
         self.processes.push(Running::start(recipe)?);
         Ok(())
+    }
+
+    fn variables_of(&mut self, name: &str) -> Result<Vec<(&'static str, OsString)>> {
+        let database = ("BILLING_DATABASE_URL", self.links.database(name)?.into());
+        Ok(self.variables.iter().cloned().chain([database]).collect())
     }
 
     pub(crate) fn log_of(&self, name: &str) -> PathBuf {
@@ -191,7 +196,10 @@ impl Site {
     }
 
     /// Starts what has ended: a close until one came to its end, everything else for ever.
+    /// Ends trouble that is over.
     pub(crate) fn look_after(&mut self) -> Result<()> {
+        self.links.heal();
+        self.links.follow_gateway()?;
         let mut at = 0;
         while at < self.processes.len() {
             let process = &mut self.processes[at];
@@ -230,7 +238,7 @@ impl Site {
         for process in &mut self.processes {
             process.thaw();
         }
-        while !self.is_closed || self.is_closing() {
+        while !self.links.is_calm() || !self.is_closed || self.is_closing() {
             ensure!(began.elapsed() < QUIET_WITHIN, "the close does not end");
             self.look_after()?;
             outbox::clock::pause(LOOK).await;
@@ -253,7 +261,8 @@ impl Site {
         }
     }
 
-    /// Ends all programs as an operating system does; one that cannot says so. The gateway stays.
+    /// Ends all programs as an operating system does; one that cannot says so. The gateway stays. A
+    /// close that is under way yet has been told off before.
     pub(crate) async fn stop(&mut self) -> Result<()> {
         let is_ours = |process: &mut Running| process.name() != "gateway";
         let mut stopping: Vec<Running> = self.processes.extract_if(.., is_ours).collect();
@@ -263,16 +272,26 @@ impl Site {
         }
         for process in &mut stopping {
             let status = process.stopped().await?;
-            ensure!(status.success(), "{} stopped with {status}", process.name());
+            let is_close = process.name().starts_with("close");
+            ensure!(
+                is_close || status.success(),
+                "{} stopped with {status}",
+                process.name()
+            );
         }
         Ok(())
     }
 
     /// Runs a program to its end, and answers how it ended and the last line that it printed.
-    pub(crate) async fn run(&self, program: &str, arguments: &[&str]) -> Result<(bool, String)> {
+    pub(crate) async fn run(
+        &mut self,
+        program: &str,
+        arguments: &[&str],
+    ) -> Result<(bool, String)> {
+        let variables = self.variables_of(program)?;
         let output = tokio::process::Command::new(self.programs.join(program))
             .args(arguments)
-            .envs(self.variables.iter().map(|(name, value)| (*name, value)))
+            .envs(variables)
             .kill_on_drop(true)
             .output()
             .await?;

@@ -18,12 +18,12 @@ use uuid::Uuid;
 
 use crate::append::Outbox;
 use crate::failpoint;
-use crate::member::{self, RELAY};
+use crate::member::{self, BEATS_WITHIN, HEARTBEAT, RELAY};
 use crate::metrics;
 use crate::restore::refuse_foreign_log;
 use crate::retention;
 use crate::schedule;
-use crate::supervise::{RunError, Watch, pause, supervised};
+use crate::supervise::{RunError, SILENCE, StepLimit, Watch, answered, pause, supervised};
 use crate::tick;
 use crate::timer;
 use crate::trouble::is_lock_timeout;
@@ -44,7 +44,6 @@ const ACTIVE_LOOKS: u32 = 100;
 const TIMERS: Duration = Duration::from_secs(1);
 /// How often partitions are looked after: twenty million ids last longer.
 const PARTITIONS: Duration = Duration::from_secs(60);
-const HEARTBEAT: Duration = Duration::from_secs(2);
 /// How often it is looked whether windows of unique events are over.
 const PRUNE: Duration = Duration::from_secs(30);
 const AFTER_ERROR: Duration = Duration::from_secs(1);
@@ -172,7 +171,8 @@ impl Relay {
         while loops.join_next().await.is_some() {}
         silence.cancel();
         drop(beating.await);
-        if let Err(error) = member::leave(self.outbox.pool(), member).await {
+        let leaving = member::leave(self.outbox.pool(), member);
+        if let Err(error) = answered(BEATS_WITHIN, leaving).await {
             tracing::warn!(%error, "The relay left without saying so; its heartbeat runs out");
         }
         watch.end()
@@ -181,6 +181,7 @@ impl Relay {
     async fn keep_cutting(self, mut listener: Listener, watch: Watch) {
         let shutdown = watch.stop();
         let mut quiet = 0;
+        let mut limit = StepLimit::of(SILENCE);
         let mut is_known = true;
         while !shutdown.is_cancelled() {
             if !is_known && !watch.look().await {
@@ -189,7 +190,7 @@ impl Relay {
             }
             is_known = true;
             let began = Instant::now();
-            let poll = match self.cut().await {
+            let poll = match limit.on(&shutdown, self.cut()).await {
                 Ok(Cut::Tick(_) | Cut::Lost) => {
                     quiet = 0;
                     pause(&shutdown, BETWEEN.saturating_sub(began.elapsed())).await;
@@ -218,8 +219,11 @@ impl Relay {
 
     /// A relay that cannot make partitions stalls nobody: the default one takes the events.
     async fn keep_partitions(self, shutdown: CancellationToken) {
+        // History is indexed by a statement for each partition.
+        let mut limit = StepLimit::of(10 * SILENCE);
         while !shutdown.is_cancelled() {
-            match retention::make_ahead(self.outbox.pool()).await {
+            let making = retention::make_ahead(self.outbox.pool());
+            match limit.on(&shutdown, making).await {
                 Ok(made) if made.is_empty() => {}
                 Ok(made) => tracing::info!("Made {} ahead", made.join(", ")),
                 // It waits for nobody, and there is time: partitions are made days ahead.
@@ -230,7 +234,8 @@ impl Relay {
                     tracing::warn!(%error, "No partition was made ahead; trying again");
                 }
             }
-            match retention::index_history(self.outbox.pool()).await {
+            let indexing = retention::index_history(self.outbox.pool());
+            match limit.on(&shutdown, indexing).await {
                 Ok(indexed) if indexed.is_empty() => {}
                 Ok(indexed) => tracing::info!("Indexed {} by key", indexed.join(", ")),
                 Err(error) => tracing::warn!(%error, "History is not indexed; trying again"),
@@ -252,15 +257,17 @@ impl Relay {
     /// Not woken by appends, only by plans for soon: a busy log would ask at every commit.
     async fn keep_firing(self, mut plans: Listener, shutdown: CancellationToken) {
         let mut pruned: Option<Instant> = None;
+        let mut limit = StepLimit::of(SILENCE);
         while !shutdown.is_cancelled() {
             if pruned.is_none_or(|pruned| pruned.elapsed() > PRUNE) {
                 pruned = Some(Instant::now());
-                if let Err(error) = unique::prune(self.outbox.pool()).await {
+                let pruning = unique::prune(self.outbox.pool());
+                if let Err(error) = limit.on(&shutdown, pruning).await {
                     tracing::debug!(%error, "Windows that are over stay until the next look");
                 }
             }
             let began = Instant::now();
-            let wait = match self.fire_next().await {
+            let wait = match limit.on(&shutdown, self.fire_next()).await {
                 Ok(wait) => wait,
                 Err(error) => {
                     tracing::warn!(%error, "The relay could not fire timers; trying again");
@@ -285,7 +292,9 @@ async fn beat(
 ) {
     let mut every = tokio::time::interval(HEARTBEAT);
     while silence.run_until_cancelled(every.tick()).await.is_some() {
-        if let Err(error) = member::beat(outbox.pool(), member, &[RELAY.into()], address).await {
+        let roles = [RELAY.into()];
+        let beat = member::beat(outbox.pool(), member, &roles, address);
+        if let Err(error) = answered(BEATS_WITHIN, beat).await {
             tracing::debug!(%error, "A heartbeat of the relay was not written");
         }
     }

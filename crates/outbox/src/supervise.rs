@@ -1,6 +1,7 @@
 //! Loops that must not end before they are told to: one that panics is started again.
 
 use std::future::Future;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -60,7 +61,11 @@ impl Watch {
 
     /// Looks again, after the connection was lost. False while nobody can be asked.
     pub(crate) async fn look(&self) -> bool {
-        match refuse_foreign_log(&self.pool).await {
+        let looked = tokio::time::timeout(LOOKS_WITHIN, refuse_foreign_log(&self.pool));
+        match looked
+            .await
+            .unwrap_or_else(|_| Err(silent(LOOKS_WITHIN).into()))
+        {
             Ok(()) => true,
             Err(error) if error.is_final() => {
                 tracing::error!(%error, "Stopping: {error}");
@@ -86,9 +91,13 @@ impl Watch {
 }
 
 const BETWEEN_LOOKS: Duration = Duration::from_secs(10);
+/// Whoever is asked whether this is still our log answers within this, or another is asked.
+const LOOKS_WITHIN: Duration = Duration::from_secs(10);
 const AFTER_PANIC: Duration = Duration::from_secs(1);
-/// A step that takes longer is reported, again and again.
+/// A step that takes longer is given up, the first time.
 pub(crate) const SILENCE: Duration = Duration::from_secs(60);
+/// How much longer a step may take that was under way when the stop was asked for.
+pub(crate) const LAST_STEP: Duration = Duration::from_secs(15);
 
 /// Runs a loop, and runs it again should it panic: nothing stops silently.
 pub(crate) async fn supervised<F>(
@@ -112,20 +121,73 @@ pub(crate) async fn supervised<F>(
     }
 }
 
-/// Reports a step that takes long, with how long: what hangs must not do it silently.
-pub(crate) async fn watched<T>(
-    step: impl Future<Output = T>,
-    silence: Duration,
-    report: impl Fn(Duration),
-) -> T {
-    let mut step = std::pin::pin!(step);
-    let began = Instant::now();
-    loop {
-        match tokio::time::timeout(silence, &mut step).await {
-            Ok(done) => return done,
-            Err(_) => report(began.elapsed()),
+/// How long a step of a loop may take that asks the database.
+///
+/// A network may swallow a connection without telling either side, and sqlx 0.9 sets no keepalive:
+/// a loop that waited on would do nothing for ever, in a process that looks alive. A step that is
+/// given up is as good as killed there: what it had not committed is rolled back. The next one may
+/// take twice as long, so that one that is only slow comes to its end.
+#[derive(Debug)]
+pub(crate) struct StepLimit {
+    first: Duration,
+    next: Duration,
+}
+
+impl StepLimit {
+    /// For steps that take a minute at most, and `calls` besides.
+    pub(crate) fn beside(calls: Duration) -> Self {
+        Self::of(SILENCE + calls)
+    }
+
+    pub(crate) fn of(first: Duration) -> Self {
+        let next = first;
+        Self { first, next }
+    }
+
+    /// The end of a step, or the error that the database does not answer.
+    ///
+    /// # Errors
+    /// The step's; `TimedOut` when it was given up.
+    pub(crate) async fn on<T, E: From<sqlx::Error>>(
+        &mut self,
+        shutdown: &CancellationToken,
+        step: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let began = Instant::now();
+        let too_late = async {
+            shutdown.cancelled().await;
+            crate::clock::pause(LAST_STEP).await;
+        };
+        tokio::select! {
+            done = step => {
+                self.next = self.first.max(2 * began.elapsed());
+                done
+            }
+            () = crate::clock::pause(self.next) => {
+                self.next *= 2;
+                Err(silent(began.elapsed()).into())
+            }
+            () = too_late => Err(silent(began.elapsed()).into()),
         }
     }
+}
+
+/// What a database says that says nothing.
+fn silent(time: Duration) -> sqlx::Error {
+    let error = format!("no answer from the database within {} s", time.as_secs());
+    sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, error))
+}
+
+/// The end of something short, or the error that the database does not answer.
+///
+/// # Errors
+/// Its own; `TimedOut`.
+pub(crate) async fn answered<T>(
+    within: Duration,
+    question: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let answer = tokio::time::timeout(within, question).await;
+    answer.unwrap_or_else(|_| Err(silent(within)))
 }
 
 /// Waits, unless it is time to stop.
@@ -136,6 +198,7 @@ pub(crate) async fn pause(shutdown: &CancellationToken, time: Duration) {
 
 #[cfg(test)]
 mod tests {
+    use std::future;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -178,23 +241,39 @@ mod tests {
         assert_eq!(starts.load(Ordering::Relaxed), 1);
     }
 
-    #[tokio::test]
-    async fn a_step_that_makes_no_progress_is_reported_until_it_does() {
-        let silence = Duration::from_millis(1);
-        let (report, mut reports) = tokio::sync::mpsc::unbounded_channel();
-        let stuck = async {
-            let first = reports.recv().await.unwrap();
-            (first, reports.recv().await.unwrap())
-        };
+    const SOON: Duration = Duration::from_millis(1);
 
-        let (first, second) = watched(stuck, silence, |time| report.send(time).unwrap()).await;
-
-        assert!(first >= silence && second > first, "{first:?} {second:?}");
+    fn is_silence<T: std::fmt::Debug>(ended: Result<T, sqlx::Error>) -> bool {
+        matches!(ended, Err(sqlx::Error::Io(error)) if error.kind() == io::ErrorKind::TimedOut)
     }
 
     #[tokio::test]
-    async fn a_step_that_ends_is_not_reported() {
-        let report = |time| panic!("reported after {time:?}");
-        assert_eq!(watched(async { 7 }, SILENCE, report).await, 7);
+    async fn a_step_that_never_ends_is_given_up_and_the_next_has_twice_the_time() {
+        let mut limit = StepLimit::of(SOON);
+        let running = CancellationToken::new();
+        for nth in 1..4 {
+            let ended = limit.on(&running, future::pending::<Result<(), _>>()).await;
+
+            assert!(is_silence(ended));
+            assert_eq!(limit.next, SOON * 2_u32.pow(nth));
+        }
+        let done = limit.on(&running, future::ready(Ok(7))).await;
+        assert_eq!(done.unwrap(), 7);
+        assert!(limit.next < 8 * SOON, "it ended at once: {:?}", limit.next);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_step_that_never_ends_does_not_hold_up_a_stop() {
+        let mut limit = StepLimit::of(SILENCE);
+        let stopping = CancellationToken::new();
+        stopping.cancel();
+        let began = tokio::time::Instant::now();
+
+        let ended = limit
+            .on(&stopping, future::pending::<Result<(), _>>())
+            .await;
+
+        assert!(is_silence(ended));
+        assert_eq!(began.elapsed().as_secs(), LAST_STEP.as_secs());
     }
 }

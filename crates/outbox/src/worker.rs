@@ -21,9 +21,9 @@ use crate::breaker::Breakers;
 use crate::consumer::{self, ConsumerSpec, Dedupe, External, Registered, Transactional};
 use crate::delivery::claim;
 use crate::event::{Event, Lane};
-use crate::member::{self, Claimant, Role};
+use crate::member::{self, BEATS_WITHIN, Claimant, HEARTBEAT, Role};
 use crate::position;
-use crate::supervise::{RunError, Watch, supervised};
+use crate::supervise::{RunError, Watch, answered, supervised};
 use crate::trace;
 use crate::transport::{Reader, Transport};
 use crate::wake::{Ear, Listener};
@@ -44,7 +44,6 @@ use in_hand::InHand;
 use runner::Runner;
 use transactional::TransactionalRunner;
 
-const HEARTBEAT: Duration = Duration::from_secs(2);
 /// How long a stop waits for calls that outlasted their batch.
 const SLOW_CALLS: Duration = Duration::from_secs(5);
 
@@ -303,7 +302,8 @@ impl Worker {
         // A beat after the farewell would keep our shards from the others until it is forgotten.
         silence.cancel();
         drop(beating.await);
-        if let Err(error) = member::leave(context.outbox.pool(), context.member).await {
+        let leaving = member::leave(context.outbox.pool(), context.member);
+        if let Err(error) = answered(BEATS_WITHIN, leaving).await {
             tracing::warn!(%error, "The worker left without saying so; its heartbeat runs out");
         }
         watch.end()
@@ -329,7 +329,7 @@ async fn give_back(context: &Context) {
         position::release(pool, member).await?;
         claim::release(pool, member).await
     };
-    if let Err(error) = released.await {
+    if let Err(error) = answered(SLOW_CALLS, released).await {
         tracing::warn!(%error, "The worker's claims were not given back; they run out");
     }
 }
@@ -345,7 +345,8 @@ pub(crate) async fn idle(shutdown: &CancellationToken, listener: &mut Listener, 
 async fn beat(context: Context, roles: Vec<i16>, address: SocketAddr, silence: CancellationToken) {
     let mut every = tokio::time::interval(HEARTBEAT);
     while silence.run_until_cancelled(every.tick()).await.is_some() {
-        if let Err(error) = say(&context, &roles, address).await {
+        let said = say(&context, &roles, address);
+        if let Err(error) = answered(BEATS_WITHIN, said).await {
             tracing::debug!(%error, "A heartbeat of the worker was not written");
         }
     }

@@ -15,7 +15,7 @@ use crate::consumer::Registered;
 use crate::event::{Lane, LogPoint};
 use crate::member;
 use crate::position::{self, Cursor, Fence, Move, Shard};
-use crate::supervise::{SILENCE, pause, watched};
+use crate::supervise::{StepLimit, answered, pause};
 use crate::transport::postgres::Page;
 use crate::wake::Listener;
 
@@ -31,6 +31,7 @@ const CLOSED: Duration = Duration::from_secs(1);
 /// How many shards of a consumer are worked on at once.
 const SHARDS_AT_ONCE: usize = 4;
 const AFTER_ERROR: Duration = Duration::from_secs(1);
+const AT_THE_STOP: Duration = Duration::from_secs(5);
 const PRUNE: Duration = Duration::from_secs(600);
 
 pub(crate) struct LaneLoop<R> {
@@ -70,26 +71,22 @@ pub(crate) async fn run<R: Runner>(
 ) {
     let name = runner.subscription().spec.name;
     let mut this = LaneLoop::new(runner, lane);
-    let report = |silent: Duration| {
-        let seconds = silent.as_secs();
-        tracing::warn!(
-            consumer = name,
-            "{name} has made no progress for {seconds} s"
-        );
-    };
+    // A batch is called twice at most: as a whole, and its events one by one beside each other.
+    let mut limit = StepLimit::beside(2 * this.runner.subscription().spec.call_timeout);
     while !shutdown.is_cancelled() {
-        match watched(this.step(), SILENCE, report).await {
+        match limit.on(&shutdown, this.step()).await {
             Ok(Step::More) => {}
             Ok(Step::Idle) => this.idle(&shutdown, &mut listener).await,
             Ok(Step::Wait(time)) => pause(&shutdown, time).await,
             Err(error) => {
                 tracing::warn!(%error, consumer = name, "{name} waits for the database");
                 this.share = None;
+                this.ahead = None;
                 pause(&shutdown, AFTER_ERROR).await;
             }
         }
     }
-    if let Err(error) = this.write_positions(Duration::ZERO).await {
+    if let Err(error) = answered(AT_THE_STOP, this.write_positions(Duration::ZERO)).await {
         tracing::debug!(%error, "Positions were not written at the stop; they are read again");
     }
 }

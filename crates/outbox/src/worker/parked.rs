@@ -13,12 +13,15 @@ use super::in_hand::Held;
 use super::runner::Runner;
 use crate::backoff::Backoff;
 use crate::delivery::claim::{self, Claim};
-use crate::supervise::pause;
+use crate::supervise::{LAST_STEP, SILENCE, answered, pause};
 
 /// How many deliveries of a consumer are tried at once in a process.
 const AT_ONCE: usize = 8;
 const POLL: Duration = Duration::from_millis(250);
 const AFTER_ERROR: Duration = Duration::from_secs(1);
+/// So often an attempt may take twice as long as the one before.
+const LONGER_MAX: u32 = 6;
+const WITHIN: Duration = Duration::from_secs(30);
 
 /// Claims and tries due deliveries until `shutdown`; then finishes those in hand.
 pub(crate) async fn run<R: Runner>(runner: Arc<R>, shutdown: CancellationToken) {
@@ -47,9 +50,13 @@ pub(crate) async fn run<R: Runner>(runner: Arc<R>, shutdown: CancellationToken) 
             }
         }
     }
-    while let Some(ended) = running.join_next().await {
-        report(ended);
-    }
+    let ends = async {
+        while let Some(ended) = running.join_next().await {
+            report(ended);
+        }
+    };
+    // One that hangs is as good as killed then: its claim runs out.
+    drop(tokio::time::timeout(LAST_STEP, ends).await);
 }
 
 /// One more attempt. If its end cannot be written, the claim is due again once it is in nobody's
@@ -62,7 +69,9 @@ async fn again<R: Runner>(runner: Arc<R>, claim: Claim, held: Held, shutdown: Ca
         ..Backoff::default()
     };
     let wait = unwritten.bound(claim.attempt);
-    if let Err(error) = runner.redeliver(claim).await {
+    let calls = 2 * runner.subscription().spec.call_timeout;
+    let limit = (SILENCE + calls) * 2_u32.pow(claim.attempt.unsigned_abs().min(LONGER_MAX));
+    if let Err(error) = answered(limit, runner.redeliver(claim)).await {
         tracing::warn!(%error, "The end of an attempt was not written; again in {wait:?}");
         pause(&shutdown, wait).await;
     }
@@ -89,5 +98,6 @@ async fn due<R: Runner>(runner: &R, at_most: usize) -> Result<Vec<Claim>, sqlx::
     }
     let limit = i64::try_from(at_most).unwrap_or(i64::MAX);
     let in_hand = subscription.in_hand.all();
-    claim::due(pool, runner.claimant(), &in_hand, limit).await
+    let due = claim::due(pool, runner.claimant(), &in_hand, limit);
+    answered(WITHIN, due).await
 }

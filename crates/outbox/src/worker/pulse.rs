@@ -12,10 +12,12 @@ use uuid::Uuid;
 
 use super::idle;
 use crate::consumer::Registered;
-use crate::supervise::{Watch, pause};
+use crate::supervise::{Watch, answered, pause};
 use crate::wake::Listener;
 
 const AFTER_ERROR: Duration = Duration::from_secs(1);
+/// It is short, and who hears nothing must not believe for long that nothing has changed.
+const WITHIN: Duration = Duration::from_secs(10);
 
 /// How the log and its consumers stand.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -78,7 +80,7 @@ impl Feeler {
                 continue;
             }
             is_known = true;
-            match feel(&self.pool).await {
+            match answered(WITHIN, feel(&self.pool)).await {
                 Ok(felt) => {
                     self.pulse.send_if_modified(|known| {
                         let is_new = *known != felt;

@@ -23,7 +23,7 @@ use crate::append::Outbox;
 use crate::event::{Event, Lane, LogPoint};
 use crate::failpoint;
 use crate::mutant::{self, Mutant};
-use crate::supervise::pause;
+use crate::supervise::{SILENCE, StepLimit, pause};
 use crate::transport::postgres::{self, Page};
 
 /// How many events are sent before their answers are waited for.
@@ -109,8 +109,9 @@ impl Publisher {
     /// Publishes until `shutdown`; trouble is waited out.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut trouble: Option<String> = None;
+        let mut limit = StepLimit::of(SILENCE);
         while !shutdown.is_cancelled() {
-            let wait = match self.step().await {
+            let wait = match limit.on(&shutdown, self.step()).await {
                 Ok(0) => POLL,
                 Ok(_) => {
                     trouble = None;
