@@ -1,7 +1,6 @@
 //! A NATS server with JetStream, of a test's own.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
 use std::process::Stdio;
 
 use serde_json::Value;
@@ -9,7 +8,7 @@ use tempfile::TempDir;
 use testkit::until;
 use tokio::process::{Child, Command};
 
-use super::{PATIENCE, http, workspace};
+use super::{PATIENCE, http};
 
 /// Killed when the test forgets it.
 pub(crate) struct Nats {
@@ -24,7 +23,7 @@ impl Nats {
     pub(crate) async fn start() -> Self {
         let [port, monitor] = [free_port(), free_port()];
         let store = tempfile::tempdir().unwrap();
-        let server = Command::new(program())
+        let server = Command::new(testkit::nats_server().unwrap())
             .args(["-a", "127.0.0.1", "-p", &port, "-m", &monitor, "-js", "-sd"])
             .arg(store.path())
             .stdout(Stdio::null())
@@ -76,14 +75,4 @@ impl Nats {
 fn free_port() -> String {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     free.local_addr().unwrap().port().to_string()
-}
-
-fn program() -> PathBuf {
-    let ours = workspace().join("target/tools/nats-server");
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path)
-        .map(|folder| folder.join("nats-server"))
-        .chain([ours])
-        .find(|program| program.exists());
-    found.expect("no nats-server on PATH or in target/tools: run `just setup`")
 }

@@ -14,9 +14,11 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection, PgPool};
 
 mod error;
+mod silence;
 mod told;
 
 pub use error::SiteError;
+pub use silence::SilenceError;
 pub use told::told;
 
 /// Two lanes of each consumer, their deliveries, the relay and a command run side by side; beyond
@@ -29,6 +31,8 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 const KNOWN_GOOD: Duration = Duration::from_secs(1);
 /// One that does not answer within this is dropped.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+
+const SILENT_FOR: Duration = Duration::from_secs(60);
 
 /// Where a site is.
 #[derive(Debug, Clone)]
@@ -59,6 +63,7 @@ pub struct Site {
     outbox: Outbox,
     data_dir: PathBuf,
     database: String,
+    options: PgConnectOptions,
     local: Option<LocalPostgres>,
 }
 
@@ -142,7 +147,10 @@ impl Site {
         let options = PgConnectOptions::from_str(&url);
         let options = options.map_err(|error| SiteError::Url(error.to_string()))?;
         let database = described(&options, local.is_some());
-        let pool = connect(options.application_name("billing"))
+        // The server knows this program's sessions from those of others by their name.
+        let name = format!("billing {}", outbox::ids::new().simple());
+        let options = options.application_name(&name);
+        let pool = connect(options.clone())
             .await
             .map_err(|source| SiteError::Connect {
                 database: database.clone(),
@@ -152,6 +160,7 @@ impl Site {
             outbox: Outbox::new(pool),
             data_dir: config.data_dir,
             database,
+            options,
             local,
         })
     }
@@ -174,6 +183,12 @@ impl Site {
     #[must_use]
     pub fn pool(&self) -> &PgPool {
         self.outbox.pool()
+    }
+
+    /// Waits for the error that the server was asked nothing for a minute, by a program that asks
+    /// all the time: a network has swallowed what it waits for.
+    pub async fn silence(&self) -> SilenceError {
+        silence::of(self.options.clone(), SILENT_FOR).await
     }
 
     /// The data folder.

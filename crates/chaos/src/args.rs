@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
+use crate::plan::Transport;
 use crate::planted::{self, Bugs};
 
 /// Breaks the real programs while they close a month, and checks that nothing was lost, doubled or
@@ -33,14 +34,17 @@ pub(crate) struct Args {
     /// such as `B10`, or `all`
     #[arg(long, value_name = "BUG", conflicts_with = "single", value_parser = planted::known)]
     pub(crate) planted: Option<Bugs>,
+    /// What carries the log [default: the database, and NATS in each fourth schedule]
+    #[arg(long, value_enum)]
+    pub(crate) transport: Option<Transport>,
     /// How many customers a month is closed for
     #[arg(long, value_name = "N", default_value_t = 240)]
     pub(crate) accounts: u32,
     /// Schedules at once
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub(crate) parallel: usize,
-    /// Where the programs lie, if they were built before: a long run is not disturbed by work on the
-    /// source then
+    /// Where the programs lie, if they were built before: work on the source does not disturb a
+    /// long run then
     #[arg(long, value_name = "FOLDER")]
     pub(crate) programs: Option<PathBuf>,
     /// Where the logs of a schedule that failed are kept

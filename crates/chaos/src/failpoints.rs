@@ -12,15 +12,19 @@ pub(crate) fn known() -> Vec<&'static str> {
     entries().map(|(name, _)| name).collect()
 }
 
-/// Those that a close and the clients beside it come to.
-pub(crate) fn of_a_close() -> Vec<&'static str> {
-    let entries = entries().filter(|(_, by)| *by == "close");
-    entries.map(|(name, _)| name).collect()
+/// Those that every run comes to that has what they need, with what that is.
+pub(crate) fn singly() -> Vec<(&'static str, &'static str)> {
+    let entries = entries().filter(|(_, by)| matches!(*by, "close" | "nats" | "orders"));
+    entries.collect()
 }
 
-/// Those that some schedules come to, too.
-pub(crate) fn of_schedules() -> Vec<&'static str> {
-    let entries = entries().filter(|(_, by)| matches!(*by, "close" | "schedule"));
+/// Those that a schedule may come to, by whether it is over NATS and whether it has orders.
+pub(crate) fn within(nats: bool, orders: bool) -> Vec<&'static str> {
+    let entries = entries().filter(|(_, by)| match *by {
+        "nats" => nats,
+        "orders" => orders,
+        _ => true,
+    });
     entries.map(|(name, _)| name).collect()
 }
 

@@ -41,7 +41,7 @@ pub(crate) async fn carry_out(fault: &Fault, house: &House, site: &mut Site) -> 
         Fault::Sessions => {
             let end = "select pg_terminate_backend(pid) from pg_stat_activity
                 where datname = current_database() and pid <> pg_backend_pid()
-                    and application_name = 'billing'";
+                    and application_name like 'billing%'";
             // The server may be away already.
             return Ok(sqlx::query(end).execute(&site.pool).await.is_ok());
         }
@@ -66,7 +66,7 @@ fn found<'a>(site: &'a mut Site, who: &str) -> Option<&'a mut Running> {
 
 async fn kill_a_backend(site: &Site) -> bool {
     let pid = "select pid from pg_stat_activity
-        where datname = current_database() and application_name = 'billing'
+        where datname = current_database() and application_name like 'billing%'
         order by state = 'active' desc, xact_start is not null desc limit 1";
     let pid = sqlx::query_scalar::<_, i32>(pid)
         .fetch_one(&site.pool)

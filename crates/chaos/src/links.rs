@@ -20,6 +20,9 @@ pub(crate) const WEBHOOKS: &str = "webhooks";
 /// What clients ask the interface.
 pub(crate) const CLIENTS: &str = "clients";
 
+/// What relays and workers ask the NATS server.
+pub(crate) const NATS: &str = "nats";
+
 /// The links, by what asks.
 #[derive(Debug)]
 pub(crate) struct Links {
@@ -66,6 +69,14 @@ impl Links {
         let (user, place) = self.url.rsplit_once('@').context("a URL has a user")?;
         let (_, name) = place.rsplit_once('/').context("a URL has a database")?;
         Ok(format!("{user}@{address}/{name}"))
+    }
+
+    /// A NATS server, over a link.
+    pub(crate) fn nats(&mut self, address: String) -> Result<SocketAddr> {
+        let link = Link::to(Server::Tcp(address), Ack::Published)?;
+        let address = link.address;
+        self.links.insert(NATS.to_owned(), link);
+        Ok(address)
     }
 
     /// Where one of HTTP is asked.

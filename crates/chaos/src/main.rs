@@ -1,8 +1,8 @@
 //! Chaos: the real programs close a month while things happen to them; afterwards nothing is lost,
 //! doubled or early, or the seed and the plan are printed under which it was.
 //!
-//! Exit code 0: every check held. 1: one was violated, or the run failed. 2: called wrongly. 130:
-//! Ctrl-C.
+//! Exit code 0: every check held. 1: one was violated, or the run failed. 2: called wrongly. 130 and
+//! 143: stopped, by Ctrl-C or by SIGTERM.
 
 mod args;
 mod clients;
@@ -10,6 +10,7 @@ mod failpoints;
 mod faults;
 mod link;
 mod links;
+mod orders;
 mod plan;
 mod planted;
 mod programs;
@@ -27,9 +28,10 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::Parser as _;
 use futures::StreamExt as _;
+use tokio::signal::unix::{SignalKind, signal};
 
 use args::Args;
-use plan::Plan;
+use plan::{Plan, Transport};
 use schedule::Outcome;
 use site::{House, Load};
 use tally::Tally;
@@ -43,9 +45,9 @@ async fn main() -> ExitCode {
     // Dropped, a run ends what it has started.
     let ran = tokio::select! {
         ran = run(&args) => ran,
-        _ = tokio::signal::ctrl_c() => {
+        code = stopped() => {
             eprintln!("stopped; what was started is ended");
-            return ExitCode::from(130);
+            return ExitCode::from(code);
         }
     };
     match ran {
@@ -55,6 +57,20 @@ async fn main() -> ExitCode {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Ctrl-C, or a polite kill: with which code a shell would say so.
+async fn stopped() -> u8 {
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => signal.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => 130,
+        _ = terminated => 143,
     }
 }
 
@@ -78,7 +94,11 @@ async fn schedules(args: &Args, programs: &Path, tally: &mut Tally) -> Result<()
     let schedules = args.seeds.clone().take_while(in_time);
     let mut done = futures::stream::iter(schedules)
         .map(async |seed| {
-            let plan = Plan::drawn(seed, (args.accounts * EVENTS_PER_ACCOUNT).into());
+            let plan = Plan::drawn(
+                seed,
+                (args.accounts * EVENTS_PER_ACCOUNT).into(),
+                args.transport,
+            );
             (alone(args, programs, &plan, None).await, plan)
         })
         .buffer_unordered(args.parallel);
@@ -101,6 +121,7 @@ async fn alone(
         accounts: args.accounts,
         seed: plan.seed,
         planted,
+        nats: plan.transport == Transport::Nats,
     };
     schedule::run((&house, programs), plan, load, &args.folder).await
 }

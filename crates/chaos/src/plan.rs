@@ -7,7 +7,7 @@ use std::ops::Range;
 use fastrand::Rng;
 
 use crate::failpoints;
-use crate::links::{CLIENTS, GATEWAY, WEBHOOKS};
+use crate::links::{CLIENTS, GATEWAY, NATS, WEBHOOKS};
 use crate::trouble::Trouble;
 
 /// Whom something can happen to.
@@ -64,8 +64,10 @@ impl Fault {
         }
     }
 
-    fn drawn(rng: &mut Rng) -> Self {
-        let who = WHO[rng.usize(..WHO.len())];
+    fn drawn(rng: &mut Rng, transport: Transport) -> Self {
+        // The NATS server comes after all others, on both lists.
+        let more = usize::from(transport == Transport::Nats);
+        let who = *WHO.get(rng.usize(..WHO.len() + more)).unwrap_or(&NATS);
         match rng.u32(..15) {
             0..=2 => Self::Kill(who),
             3..=4 => Self::Freeze(who, rng.u64(FROZEN_MS)),
@@ -75,14 +77,13 @@ impl Fault {
             8 => Self::Sessions,
             9 => Self::Twice,
             _ => {
-                let link = LINKS[rng.usize(..LINKS.len())];
+                let link = *LINKS.get(rng.usize(..LINKS.len() + more)).unwrap_or(&NATS);
                 Self::Network(link, trouble(rng), rng.u64(TROUBLE_MS))
             }
         }
     }
 
-    fn in_wait(rng: &mut Rng) -> Self {
-        let points = failpoints::of_schedules();
+    fn in_wait(rng: &mut Rng, points: &[&'static str]) -> Self {
         let point = points[rng.usize(..points.len())];
         let action = ["kill", "error"][rng.usize(..2)];
         Self::Point(point, action, HITS[rng.usize(..HITS.len())])
@@ -119,25 +120,62 @@ fn trouble(rng: &mut Rng) -> Trouble {
     }
 }
 
+/// What carries the log to the workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Transport {
+    /// The database itself.
+    Postgres,
+    /// A NATS server.
+    Nats,
+}
+
 /// The faults of a schedule, in their order, each with the number of events after which it falls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,
+    pub(crate) transport: Transport,
+    /// Whether operators give their orders, once the month is closed.
+    pub(crate) orders: bool,
     pub(crate) faults: Vec<(i64, Fault)>,
 }
 
 impl Plan {
-    /// `events`: how many a schedule has, about.
-    pub(crate) fn drawn(seed: u64, events: i64) -> Self {
+    /// `events`: how many a schedule has, about. Each fourth seed is over NATS unless the transport
+    /// is chosen; each fifth has orders.
+    pub(crate) fn drawn(seed: u64, events: i64, chosen: Option<Transport>) -> Self {
         let mut rng = Rng::with_seed(seed);
+        let transport = chosen.unwrap_or(match seed % 4 {
+            0 => Transport::Nats,
+            _ => Transport::Postgres,
+        });
         let number = rng.usize(3..=6);
-        let faults = (0..number).map(|_| (rng.i64(0..events), Fault::drawn(&mut rng)));
+        let faults = (0..number).map(|_| (rng.i64(0..events), Fault::drawn(&mut rng, transport)));
         let mut faults: Vec<_> = faults.collect();
         // Whether one in wait is come to, and so often, nobody knows before.
         let waiting = rng.usize(0..=3);
-        faults.extend((0..waiting).map(|_| (0, Fault::in_wait(&mut rng))));
+        let orders = seed % 5 == 0;
+        let points = failpoints::within(transport == Transport::Nats, orders);
+        faults.extend((0..waiting).map(|_| (0, Fault::in_wait(&mut rng, &points))));
         faults.sort_by_key(|(after, _)| *after);
-        Self { seed, faults }
+        Self {
+            seed,
+            transport,
+            orders,
+            faults,
+        }
+    }
+
+    /// A failpoint alone, and what it takes to come to it.
+    pub(crate) fn single(seed: u64, (fault, kind): (Fault, &str)) -> Self {
+        Self {
+            seed,
+            transport: match kind {
+                "nats" => Transport::Nats,
+                _ => Transport::Postgres,
+            },
+            orders: kind == "orders",
+            faults: vec![(0, fault)],
+        }
     }
 
     /// The classes of those in wait that fired.
@@ -161,7 +199,14 @@ impl Plan {
 
 impl Display for Plan {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        write!(out, "seed {}:", self.seed)?;
+        write!(out, "seed {}", self.seed)?;
+        if self.transport == Transport::Nats {
+            out.write_str(" over NATS")?;
+        }
+        if self.orders {
+            out.write_str(" with orders")?;
+        }
+        out.write_str(":")?;
         for (after, fault) in &self.faults {
             match fault {
                 Fault::Point(..) => write!(out, " [{fault}]")?,
@@ -178,13 +223,16 @@ mod tests {
 
     #[test]
     fn a_seed_draws_the_same_plan_again_and_another_one_another() {
-        assert_eq!(Plan::drawn(7, 1_000), Plan::drawn(7, 1_000));
-        assert_ne!(Plan::drawn(7, 1_000).faults, Plan::drawn(8, 1_000).faults);
+        assert_eq!(Plan::drawn(7, 1_000, None), Plan::drawn(7, 1_000, None));
+        assert_ne!(
+            Plan::drawn(7, 1_000, None).faults,
+            Plan::drawn(8, 1_000, None).faults
+        );
     }
 
     #[test]
     fn every_class_is_drawn_in_its_turn() {
-        let plans = (0..400).map(|seed| Plan::drawn(seed, 1_000));
+        let plans = (0..400).map(|seed| Plan::drawn(seed, 1_000, None));
         let classes: BTreeSet<&str> = plans
             .flat_map(|plan| plan.faults)
             .map(|(_, fault)| fault.class())

@@ -13,6 +13,7 @@ use crate::clients::{self, Journal};
 use crate::failpoints;
 use crate::faults;
 use crate::links;
+use crate::orders;
 use crate::plan::Plan;
 use crate::site::{House, Load, Site};
 use crate::trouble::Trouble;
@@ -77,7 +78,6 @@ pub(crate) async fn run(
         .extend(worked.err().map(|error| format!("liveness: {error:#}")));
     outcome.ends = std::mem::take(&mut site.ends);
     outcome.kills = site.kills;
-    outcome.events = site.events().await.unwrap_or_default();
     outcome.acknowledged = journal.acknowledged();
     outcome.reached = failpoints::reached(&site.failpoints());
     outcome.fired = failpoints::fired(&site.failpoints());
@@ -141,7 +141,13 @@ async fn work(
         }
         outbox::clock::pause(LOOK).await;
     }
-    site.until_quiet().await
+    site.until_quiet().await?;
+    // Retention takes some away.
+    outcome.events = site.events().await.unwrap_or_default();
+    match plan.orders {
+        true => orders::give(site, journal).await,
+        false => Ok(()),
+    }
 }
 
 /// Stops everything, and looks: the product's own checks, with the gateway's books, and the

@@ -7,7 +7,7 @@ use futures::StreamExt as _;
 
 use crate::args::Args;
 use crate::failpoints;
-use crate::plan::{Fault, Plan};
+use crate::plan::{Fault, Plan, Transport};
 use crate::schedule;
 use crate::site::{House, Load};
 use crate::tally::Tally;
@@ -20,19 +20,21 @@ const ACTIONS: [&str; 2] = ["kill", "error"];
 pub(crate) async fn run(args: &Args, programs: &Path, tally: &mut Tally) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let house = House::open(folder.path()).await?;
-    let points = failpoints::of_a_close().into_iter();
-    let points = points.filter(|name| args.point.as_ref().is_none_or(|of| name.starts_with(of)));
-    let each = points.flat_map(|name| ACTIONS.map(|action| Fault::Point(name, action, 1)));
+    let points = failpoints::singly().into_iter();
+    let is_wanted = |name: &str| args.point.as_ref().is_none_or(|of| name.starts_with(of));
+    let points = points.filter(|(name, _)| is_wanted(name));
+    let each =
+        points.flat_map(|(name, kind)| ACTIONS.map(|action| (Fault::Point(name, action, 1), kind)));
     let mut done = futures::stream::iter(each.enumerate())
         .map(async |(nth, fault)| {
             let seed = u64::try_from(nth).unwrap_or_default();
-            let faults = vec![(0, fault)];
-            let plan = Plan { seed, faults };
+            let plan = Plan::single(seed, fault);
             let (accounts, at) = (ACCOUNTS, (&house, programs));
             let load = Load {
                 accounts,
                 seed: 1,
                 planted: None,
+                nats: plan.transport == Transport::Nats,
             };
             (schedule::run(at, &plan, load, &args.folder).await, plan)
         })

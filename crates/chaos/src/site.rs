@@ -14,7 +14,7 @@ use sqlx::postgres::PgPoolOptions;
 use tempfile::TempDir;
 use testkit::until;
 
-use crate::links::{Links, WEBHOOKS};
+use crate::links::{Links, NATS, WEBHOOKS};
 use crate::running::{Recipe, Running};
 
 /// Faults end before this; then everything is handled, or never.
@@ -22,6 +22,8 @@ const QUIET_WITHIN: Duration = Duration::from_secs(120);
 /// How often what ended is started again.
 const LOOK: Duration = Duration::from_millis(40);
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
+/// What the names of orders begin with.
+const ORDER: &str = "order ";
 const SECRET: &str = "a secret of this run";
 
 /// A server, and a migrated database to copy.
@@ -64,6 +66,8 @@ pub(crate) struct Load {
     pub(crate) seed: u64,
     /// The bug that its programs have.
     pub(crate) planted: Option<&'static str>,
+    /// Whether a NATS server carries the log.
+    pub(crate) nats: bool,
 }
 
 pub(crate) struct Site {
@@ -119,16 +123,43 @@ impl Site {
             kills: 0,
         };
         site.start_gateway(&webhooks).await?;
-        site.start("api", "billing-api", &[])?;
+        if load.nats {
+            site.start_nats()?;
+        }
+        site.start_programs()?;
+        Ok(site)
+    }
+
+    pub(crate) fn start_programs(&mut self) -> Result<()> {
+        self.start("api", "billing-api", &[])?;
         for (name, role) in [
             ("relay 1", "relay"),
             ("relay 2", "relay"),
             ("worker 1", "worker"),
             ("worker 2", "worker"),
         ] {
-            site.start(name, "outbox-relay", &["--role", role])?;
+            self.start(name, "outbox-relay", &["--role", role])?;
         }
-        Ok(site)
+        Ok(())
+    }
+
+    /// Each message is on its disk before it is acknowledged, as the manual recommends.
+    fn start_nats(&mut self) -> Result<()> {
+        let address = free_address()?;
+        let config = self.folder.path().join("nats.conf");
+        let store = self.folder.path().join("nats");
+        let text = format!(
+            "listen: \"{address}\"\njetstream {{ store_dir: {store:?}, sync_interval: always }}\n"
+        );
+        fs::write(&config, text)?;
+        let program = testkit::nats_server()?.to_string_lossy().into_owned();
+        self.start(NATS, &program, &["-c", &config.to_string_lossy()])?;
+        let link = self.links.nats(address)?;
+        self.variables.extend([
+            ("BILLING_TRANSPORT", "nats".into()),
+            ("BILLING_NATS_URL", format!("nats://{link}").into()),
+        ]);
+        Ok(())
     }
 
     /// The programs would start one of their own; this one keeps the books of their folder, and
@@ -170,6 +201,24 @@ impl Site {
         format!("--sample cloud --accounts {accounts} --seed {seed} --chunk 20")
     }
 
+    /// Gives an order, again and again until it is carried out.
+    pub(crate) async fn order(
+        &mut self,
+        name: &str,
+        program: &str,
+        arguments: &[&str],
+    ) -> Result<()> {
+        let name = format!("{ORDER}{name}");
+        self.start(&name, program, arguments)?;
+        let began = Instant::now();
+        while self.processes.iter().any(|process| process.name() == name) {
+            ensure!(began.elapsed() < QUIET_WITHIN, "{name} is not carried out");
+            self.look_after()?;
+            outbox::clock::pause(LOOK).await;
+        }
+        Ok(())
+    }
+
     fn start(&mut self, name: &str, program: &str, arguments: &[&str]) -> Result<()> {
         let recipe = Recipe {
             name: name.to_owned(),
@@ -195,8 +244,8 @@ impl Site {
         self.folder.path().join("failpoints")
     }
 
-    /// Starts what has ended: a close until one came to its end, everything else for ever.
-    /// Ends trouble that is over.
+    /// Starts what has ended: a close and an order until they came to their end, everything else
+    /// for ever. Ends trouble that is over.
     pub(crate) fn look_after(&mut self) -> Result<()> {
         self.links.heal();
         self.links.follow_gateway()?;
@@ -212,6 +261,13 @@ impl Site {
                 self.is_closed = true;
                 self.processes.remove(at);
                 continue;
+            }
+            if process.name().starts_with(ORDER) {
+                ensure!(status.code() != Some(2), "{} was refused", process.name());
+                if status.success() {
+                    self.processes.remove(at);
+                    continue;
+                }
             }
             self.kills += u32::from(status.signal().is_some());
             self.ends.push(format!("{}: {status}", process.name()));
@@ -261,10 +317,10 @@ impl Site {
         }
     }
 
-    /// Ends all programs as an operating system does; one that cannot says so. The gateway stays. A
-    /// close that is under way yet has been told off before.
+    /// Ends all programs as an operating system does; one that cannot says so. The gateway and the
+    /// NATS server stay. A close that is under way yet has been told off before.
     pub(crate) async fn stop(&mut self) -> Result<()> {
-        let is_ours = |process: &mut Running| process.name() != "gateway";
+        let is_ours = |process: &mut Running| !["gateway", NATS].contains(&process.name());
         let mut stopping: Vec<Running> = self.processes.extract_if(.., is_ours).collect();
         for process in &mut stopping {
             process.thaw();

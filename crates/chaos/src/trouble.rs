@@ -72,12 +72,17 @@ impl Display for Trouble {
 pub(crate) enum Ack {
     /// Postgres's answer to COMMIT.
     Commit,
+    /// JetStream's answer to a message that was published.
+    Published,
     /// Any answer, of HTTP: who answers has done it.
     Answer,
 }
 
 /// `CommandComplete`, its length, and what was completed.
 const COMMITTED: &[u8] = b"C\0\0\0\x0bCOMMIT\0";
+
+/// Under which number a stream keeps it.
+const KEPT: &[u8] = b"\"seq\":";
 
 impl Ack {
     /// How many bytes of the last piece may belong to one of the next.
@@ -86,6 +91,7 @@ impl Ack {
     pub(crate) fn is_in(self, bytes: &[u8]) -> bool {
         match self {
             Self::Commit => bytes.windows(COMMITTED.len()).any(|part| part == COMMITTED),
+            Self::Published => bytes.windows(KEPT.len()).any(|part| part == KEPT),
             Self::Answer => !bytes.is_empty(),
         }
     }

@@ -107,9 +107,15 @@ async fn run(cli: Cli) -> Result<Verdict> {
         data_dir: cli.site.data_dir.clone(),
     };
     let site = Site::open(config).await?;
-    match &cli.command {
-        None => close::run(&site, &cli).await,
-        Some(Command::Check) => checks::run(&site, cli.site.json).await,
-        Some(Command::Report { period }) => report::run(&site, *period, cli.site.json).await,
+    let ran = async {
+        match &cli.command {
+            None => close::run(&site, &cli).await,
+            Some(Command::Check) => checks::run(&site, cli.site.json).await,
+            Some(Command::Report { period }) => report::run(&site, *period, cli.site.json).await,
+        }
+    };
+    tokio::select! {
+        ran = ran => ran,
+        silence = site.silence() => Err(silence.into()),
     }
 }

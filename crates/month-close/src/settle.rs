@@ -1,5 +1,6 @@
 //! Settling: relay and workers run until the log is drained.
 
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -32,6 +33,8 @@ const STUCK: Duration = Duration::from_secs(35);
 /// How long the database may be away while events are handled: a server that was killed, or that
 /// restarts, is back sooner, and relay and workers wait for it.
 const AWAY_MAX: Duration = Duration::from_secs(120);
+/// A look that takes longer hears nothing from the database.
+const LOOKS_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_AWAY: Duration = Duration::from_secs(1);
 
 /// Registers the consumers, whoever will run them: what is appended from now on waits for them.
@@ -60,7 +63,8 @@ pub(crate) async fn until_drained(
     };
     let mut away: Option<Instant> = None;
     let rest = loop {
-        match draining.look(stage).await {
+        let look = tokio::time::timeout(LOOKS_WITHIN, draining.look(stage)).await;
+        match look.unwrap_or_else(|_| Err(sqlx::Error::Io(ErrorKind::TimedOut.into()).into())) {
             Ok(Look::Drained(rest)) => break rest,
             Ok(Look::Again(pause)) => {
                 away = None;

@@ -117,7 +117,10 @@ async fn run(cli: Cli) -> Result<()> {
     };
     let outcome = match cli.command {
         None => run::until_stopped(&site, cli.run).await,
-        Some(command) => obey(&site, command).await,
+        Some(command) => tokio::select! {
+            obeyed = obey(&site, command) => obeyed,
+            silence = site.silence() => Err(silence.into()),
+        },
     };
     let closed = site.close().await;
     outcome?;

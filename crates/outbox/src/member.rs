@@ -21,7 +21,7 @@ pub(crate) const RELAY: i16 = 0;
 
 /// How often a member says that it lives.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(2);
-/// A heartbeat that takes longer is given up, and another tried: soon others would take us for dead.
+/// A heartbeat that takes longer is given up, and another tried: soon others take us for dead.
 pub(crate) const BEATS_WITHIN: Duration = Duration::from_secs(5);
 
 /// Who claims a shard or deliveries, and how.

@@ -49,8 +49,14 @@ pub(crate) fn is(mutant: Mutant) -> bool {
     std::env::var("OUTBOX_MUTANT").is_ok_and(|chosen| chosen == format!("{mutant:?}"))
 }
 
+/// In whole programs, as a planted bug under its name.
+#[cfg(all(feature = "planted", not(feature = "mutants")))]
+pub(crate) fn is(mutant: Mutant) -> bool {
+    crate::planted::chosen().is_some_and(|chosen| chosen == format!("{mutant:?}"))
+}
+
 /// Never.
-#[cfg(not(feature = "mutants"))]
+#[cfg(not(any(feature = "mutants", feature = "planted")))]
 pub(crate) const fn is(_: Mutant) -> bool {
     false
 }

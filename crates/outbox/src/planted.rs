@@ -10,9 +10,15 @@ compile_error!("the feature `planted` makes programs wrong on purpose: not for a
 #[cfg(feature = "planted")]
 #[must_use]
 pub fn is(bug: &str) -> bool {
+    chosen() == Some(bug)
+}
+
+/// The bug that the program is to have.
+#[cfg(feature = "planted")]
+pub(crate) fn chosen() -> Option<&'static str> {
     use std::sync::LazyLock;
     static CHOSEN: LazyLock<Option<String>> = LazyLock::new(|| std::env::var("PLANTED").ok());
-    CHOSEN.as_deref() == Some(bug)
+    CHOSEN.as_deref()
 }
 
 /// Never.

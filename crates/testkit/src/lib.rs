@@ -8,6 +8,7 @@
 mod copies;
 mod database;
 mod keeper;
+mod nats;
 mod programs;
 mod server;
 mod template;
@@ -15,6 +16,7 @@ mod wait;
 
 pub use copies::{dump, restore};
 pub use database::TestDb;
+pub use nats::nats_server;
 pub use programs::build_programs;
 pub use server::Server;
 pub use template::Template;

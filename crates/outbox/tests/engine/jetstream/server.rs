@@ -63,7 +63,7 @@ impl Nats {
 
     async fn spawn(&mut self) {
         let config = self.config.iter().flat_map(|file| [Path::new("-c"), file]);
-        let child = Command::new(program())
+        let child = Command::new(testkit::nats_server().unwrap())
             .args(config)
             .args([
                 "-a",
@@ -141,14 +141,4 @@ impl Nats {
         }
         ids
     }
-}
-
-fn program() -> PathBuf {
-    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/nats-server");
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path)
-        .map(|folder| folder.join("nats-server"))
-        .chain([ours])
-        .find(|program| program.exists());
-    found.expect("no nats-server on PATH or in target/tools: run `just setup`")
 }
