@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use rustix::process::{Pid, Signal, kill_process};
+use testkit::Trouble;
 
 use crate::plan::Fault;
 use crate::running::Running;
 use crate::site::{House, Site};
-use crate::trouble::Trouble;
 
 /// Does it, and says whether there was anybody to do it to.
 pub(crate) async fn carry_out(fault: &Fault, house: &House, site: &mut Site) -> Result<bool> {

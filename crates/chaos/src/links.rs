@@ -4,14 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::str::FromStr as _;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
-use sqlx::postgres::PgConnectOptions;
+use anyhow::Result;
 
-use crate::link::{Link, Server};
-use crate::trouble::{Ack, Trouble};
+use testkit::{Ack, Far, Link, Trouble};
 
 /// What the workers ask the gateway.
 pub(crate) const GATEWAY: &str = "gateway";
@@ -41,7 +38,7 @@ impl Links {
         let mut links = BTreeMap::new();
         // Nobody is there until the gateway says where it is.
         for (name, address) in [(GATEWAY, "127.0.0.1:9"), (WEBHOOKS, api), (CLIENTS, api)] {
-            let link = Link::to(Server::Tcp(address.to_owned()), Ack::Answer)?;
+            let link = Link::to(Far::Tcp(address.to_owned()), Ack::Answer)?;
             links.insert(name.to_owned(), link);
         }
         Ok(Self {
@@ -54,26 +51,18 @@ impl Links {
 
     /// The database of a program, over a link of its own.
     pub(crate) fn database(&mut self, program: &str) -> Result<String> {
-        let address = match self.links.get(program) {
-            Some(link) => link.address,
-            None => {
-                let options = PgConnectOptions::from_str(&self.url)?;
-                let folder = options.get_socket().context("the server has no socket")?;
-                let socket = folder.join(format!(".s.PGSQL.{}", options.get_port()));
-                let link = Link::to(Server::Unix(socket), Ack::Commit)?;
-                let address = link.address;
-                self.links.insert(program.to_owned(), link);
-                address
-            }
-        };
-        let (user, place) = self.url.rsplit_once('@').context("a URL has a user")?;
-        let (_, name) = place.rsplit_once('/').context("a URL has a database")?;
-        Ok(format!("{user}@{address}/{name}"))
+        if let Some(link) = self.links.get(program) {
+            return Ok(link.over(&self.url));
+        }
+        let link = Link::to_postgres(&self.url)?;
+        let url = link.over(&self.url);
+        self.links.insert(program.to_owned(), link);
+        Ok(url)
     }
 
     /// A NATS server, over a link.
     pub(crate) fn nats(&mut self, address: String) -> Result<SocketAddr> {
-        let link = Link::to(Server::Tcp(address), Ack::Published)?;
+        let link = Link::to(Far::Tcp(address), Ack::Published)?;
         let address = link.address;
         self.links.insert(NATS.to_owned(), link);
         Ok(address)
@@ -93,7 +82,7 @@ impl Links {
         if told.is_empty() || told == ours {
             return Ok(());
         }
-        link.leads_to(Server::Tcp(told.trim_start_matches("http://").to_owned()));
+        link.leads_to(Far::Tcp(told.trim_start_matches("http://").to_owned()));
         let draft = self.announced.with_extension("link");
         fs::write(&draft, ours)?;
         Ok(fs::rename(&draft, &self.announced)?)

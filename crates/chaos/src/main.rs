@@ -1,14 +1,13 @@
 //! Chaos: the real programs close a month while things happen to them; afterwards nothing is lost,
 //! doubled or early, or the seed and the plan are printed under which it was.
 //!
-//! Exit code 0: every check held. 1: one was violated, or the run failed. 2: called wrongly. 130 and
-//! 143: stopped, by Ctrl-C or by SIGTERM.
+//! Exit code 0: every check held. 1: one was violated, or the run failed. 2: called wrongly. 130,
+//! 143: stopped by Ctrl-C, by SIGTERM.
 
 mod args;
 mod clients;
 mod failpoints;
 mod faults;
-mod link;
 mod links;
 mod orders;
 mod plan;
@@ -19,7 +18,6 @@ mod schedule;
 mod single;
 mod site;
 mod tally;
-mod trouble;
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -5,10 +5,10 @@ use std::fmt::{self, Display, Formatter};
 use std::ops::Range;
 
 use fastrand::Rng;
+use testkit::Trouble;
 
 use crate::failpoints;
 use crate::links::{CLIENTS, GATEWAY, NATS, WEBHOOKS};
-use crate::trouble::Trouble;
 
 /// Whom something can happen to.
 const WHO: [&str; 7] = [

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
+use testkit::Trouble;
 use tokio::task::JoinSet;
 
 use crate::clients::{self, Journal};
@@ -16,7 +17,6 @@ use crate::links;
 use crate::orders;
 use crate::plan::Plan;
 use crate::site::{House, Load, Site};
-use crate::trouble::Trouble;
 
 /// How often the log is asked how far it is.
 const LOOK: Duration = Duration::from_millis(20);

@@ -252,12 +252,16 @@ mod tests {
         let mut limit = StepLimit::of(SOON);
         let running = CancellationToken::new();
         for nth in 1..4 {
-            let ended = limit.on(&running, future::pending::<Result<(), _>>()).await;
+            let ended = limit
+                .on(&running, future::pending::<Result<(), sqlx::Error>>())
+                .await;
 
             assert!(is_silence(ended));
             assert_eq!(limit.next, SOON * 2_u32.pow(nth));
         }
-        let done = limit.on(&running, future::ready(Ok(7))).await;
+        let done = limit
+            .on(&running, future::ready(Ok::<_, sqlx::Error>(7)))
+            .await;
         assert_eq!(done.unwrap(), 7);
         assert!(limit.next < 8 * SOON, "it ended at once: {:?}", limit.next);
     }
@@ -270,7 +274,7 @@ mod tests {
         let began = tokio::time::Instant::now();
 
         let ended = limit
-            .on(&stopping, future::pending::<Result<(), _>>())
+            .on(&stopping, future::pending::<Result<(), sqlx::Error>>())
             .await;
 
         assert!(is_silence(ended));

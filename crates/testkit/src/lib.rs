@@ -8,16 +8,20 @@
 mod copies;
 mod database;
 mod keeper;
+mod link;
 mod nats;
 mod programs;
 mod server;
 mod template;
+mod trouble;
 mod wait;
 
 pub use copies::{dump, restore};
 pub use database::TestDb;
+pub use link::{Far, Link};
 pub use nats::nats_server;
 pub use programs::build_programs;
 pub use server::Server;
 pub use template::Template;
+pub use trouble::{Ack, Trouble};
 pub use wait::until;

@@ -30,6 +30,8 @@ const WORLD: &[(u64, Tz)] = &[
 const JAPAN: &[(u64, Tz)] = &[(97, Tz::Asia__Tokyo), (3, Tz::UTC)];
 const KUWAIT: &[(u64, Tz)] = &[(95, Tz::Asia__Kuwait), (5, Tz::Asia__Dubai)];
 
+/// What digits are written as.
+const LETTERS: [char; 10] = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j'];
 /// Declined once, then captured: once for each token, so that each card needs one of its own.
 const SOFT: &str = "tok_soft_then_ok";
 
@@ -61,10 +63,15 @@ pub(in crate::sample) struct Card {
 }
 
 impl Card {
-    /// What the gateway knows the card of this customer by.
+    /// What the gateway knows the card of this customer by. Without digits: a seed and a number in
+    /// a row are as many as a card's number has, and no token may look like one.
     pub(super) fn token_of(&self, external_id: &str) -> String {
+        let lettered = |c: char| c.to_digit(10).map_or(c, |digit| LETTERS[digit as usize]);
         match self.token {
-            SOFT => format!("{SOFT}_{external_id}"),
+            SOFT => format!(
+                "{SOFT}_{}",
+                external_id.chars().map(lettered).collect::<String>()
+            ),
             shared => shared.to_owned(),
         }
     }

@@ -67,6 +67,22 @@ fn each_card_that_is_declined_once_has_a_token_of_its_own() {
     assert_eq!(soft.iter().collect::<HashSet<_>>().len(), soft.len());
 }
 
+/// A long seed and a number are as many digits as a card has: its whole sample would be refused.
+#[test]
+fn no_token_of_any_seed_could_hold_the_number_of_a_card() {
+    for seed in [1, 1_000, u64::MAX] {
+        let all = customers(seed, 2_000);
+        let tokens = all.iter().filter_map(|one| {
+            let card = one.card.as_ref()?;
+            Some(card.token_of(&one.external_id))
+        });
+
+        let digits = tokens.map(|token| token.matches(char::is_numeric).count());
+
+        assert!(digits.max().unwrap() < 12, "{seed}");
+    }
+}
+
 #[test]
 fn there_are_about_eight_lines_for_five_accounts() {
     let all = customers(1, MANY);

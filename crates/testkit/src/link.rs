@@ -3,9 +3,12 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use anyhow::{Context as _, Result};
+use sqlx::postgres::PgConnectOptions;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
@@ -18,22 +21,25 @@ const PIECE: usize = 16 * 1024;
 
 /// Whom a link leads to.
 #[derive(Debug, Clone)]
-pub(crate) enum Server {
+pub enum Far {
+    /// The address of a host, with a port.
     Tcp(String),
+    /// A socket.
     Unix(PathBuf),
 }
 
 /// A proxy, as long as it lives.
 #[derive(Debug)]
-pub(crate) struct Link {
-    pub(crate) address: SocketAddr,
+pub struct Link {
+    /// Where to ask.
+    pub address: SocketAddr,
     shared: Arc<Shared>,
     _accepting: AbortOnDropHandle<()>,
 }
 
 #[derive(Debug)]
 struct Shared {
-    server: Mutex<Server>,
+    far: Mutex<Far>,
     ack: Ack,
     weather: watch::Sender<Weather>,
 }
@@ -56,15 +62,17 @@ enum End {
 }
 
 impl Link {
+    /// One that leads there, where such answers acknowledge.
+    ///
     /// # Errors
     /// The operating system's, which gives no port.
-    pub(crate) fn to(server: Server, ack: Ack) -> io::Result<Self> {
+    pub fn to(far: Far, ack: Ack) -> io::Result<Self> {
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
-            server: Mutex::new(server),
+            far: Mutex::new(far),
             ack,
             weather: watch::Sender::default(),
         });
@@ -76,13 +84,36 @@ impl Link {
         })
     }
 
-    /// It leads elsewhere now: for connections to come.
-    pub(crate) fn leads_to(&self, server: Server) {
-        let mut current = self.shared.server.lock();
-        **current.as_mut().unwrap_or_else(PoisonError::get_mut) = server;
+    /// One to the server of a URL that names a socket.
+    ///
+    /// # Errors
+    /// When it names none; the operating system's.
+    pub fn to_postgres(url: &str) -> Result<Self> {
+        let options = PgConnectOptions::from_str(url)?;
+        let folder = options.get_socket().context("the URL names no socket")?;
+        let socket = folder.join(format!(".s.PGSQL.{}", options.get_port()));
+        Ok(Self::to(Far::Unix(socket), Ack::Commit)?)
     }
 
-    pub(crate) fn begin(&self, trouble: Trouble) {
+    /// The URL of a database of that server, over this link.
+    #[must_use]
+    pub fn over(&self, url: &str) -> String {
+        let (user, place) = url.rsplit_once('@').unwrap_or(("", url));
+        let (_, name) = place.rsplit_once('/').unwrap_or((place, ""));
+        format!("{user}@{}/{name}", self.address)
+    }
+
+    /// It leads elsewhere now: for connections to come.
+    pub fn leads_to(&self, far: Far) {
+        *self
+            .shared
+            .far
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = far;
+    }
+
+    /// Begins trouble, instead of what there was.
+    pub fn begin(&self, trouble: Trouble) {
         self.shared.weather.send_modify(|weather| {
             weather.trouble = Some(trouble);
             weather.resets += u32::from(trouble == Trouble::Reset);
@@ -90,7 +121,7 @@ impl Link {
     }
 
     /// Ends what trouble there is.
-    pub(crate) fn heal(&self) {
+    pub fn heal(&self) {
         self.shared.weather.send_modify(|weather| {
             let over = weather.trouble.take();
             weather.resets += u32::from(over == Some(Trouble::Timeout));
@@ -98,15 +129,15 @@ impl Link {
     }
 
     /// How many acknowledgements were lost.
-    pub(crate) fn lost(&self) -> u32 {
+    pub fn lost(&self) -> u32 {
         self.shared.weather.borrow().lost
     }
 }
 
 impl Shared {
-    fn server(&self) -> Server {
-        let server = self.server.lock();
-        server.unwrap_or_else(PoisonError::into_inner).clone()
+    fn far(&self) -> Far {
+        let far = self.far.lock();
+        far.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Swallows an acknowledgement, unless another connection has lost one already.
@@ -172,13 +203,13 @@ async fn connect_and_carry(
     resets: u32,
 ) -> io::Result<End> {
     client.set_nodelay(true)?;
-    match shared.server() {
-        Server::Tcp(address) => {
+    match shared.far() {
+        Far::Tcp(address) => {
             let server = TcpStream::connect(address).await?;
             server.set_nodelay(true)?;
             Ok(both_ways(client, server, shared, resets).await)
         }
-        Server::Unix(path) => {
+        Far::Unix(path) => {
             let server = UnixStream::connect(path).await?;
             Ok(both_ways(client, server, shared, resets).await)
         }

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 /// What is done to them, as long as it lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trouble {
+pub enum Trouble {
     /// Each piece is late by so many milliseconds.
     Latency(u64),
     /// So many KiB pass in a second.
@@ -33,7 +33,8 @@ pub(crate) enum Trouble {
 
 impl Trouble {
     /// Its class, as the results count it.
-    pub(crate) fn class(self) -> &'static str {
+    #[must_use]
+    pub fn class(self) -> &'static str {
         match self {
             Self::Latency(_) => "latency",
             Self::Bandwidth(_) => "bandwidth",
@@ -69,7 +70,7 @@ impl Display for Trouble {
 
 /// What acknowledges on a link: which bytes say that it has happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ack {
+pub enum Ack {
     /// Postgres's answer to COMMIT.
     Commit,
     /// JetStream's answer to a message that was published.
