@@ -220,7 +220,11 @@ impl Site {
     /// # Errors
     /// [`StopError`].
     pub async fn close(self) -> Result<(), StopError> {
-        self.outbox.pool().close().await;
+        // One that waits for a database which a network has swallowed never comes back.
+        let closing = tokio::time::timeout(ANSWERS_WITHIN, self.outbox.pool().close());
+        if closing.await.is_err() {
+            tracing::warn!("Some connections are still in use; they are left");
+        }
         let Some(local) = self.local else {
             return Ok(());
         };

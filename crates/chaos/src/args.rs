@@ -8,6 +8,7 @@ use clap::Parser;
 
 use crate::plan::Transport;
 use crate::planted::{self, Bugs};
+use crate::schedule::Keep;
 
 /// Breaks the real programs while they close a month, and checks that nothing was lost, doubled or
 /// early.
@@ -50,12 +51,22 @@ pub(crate) struct Args {
     /// Where the logs of a schedule that failed are kept
     #[arg(long, value_name = "FOLDER", default_value = "target/chaos")]
     pub(crate) folder: PathBuf,
+    /// Keep those of all schedules
+    #[arg(long)]
+    pub(crate) keep: bool,
     /// Print what came of it as JSON, in the last line
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 impl Args {
+    pub(crate) fn keep(&self) -> Keep<'_> {
+        Keep {
+            folder: &self.folder,
+            all: self.keep,
+        }
+    }
+
     pub(crate) fn time(&self) -> Option<Duration> {
         self.minutes
             .map(|minutes| Duration::from_secs(60 * minutes))

@@ -121,5 +121,5 @@ async fn alone(
         planted,
         nats: plan.transport == Transport::Nats,
     };
-    schedule::run((&house, programs), plan, load, &args.folder).await
+    schedule::run((&house, programs), plan, load, &args.keep()).await
 }

@@ -1,10 +1,14 @@
-//! What operators order: a replay, a rebase, retention and an import of usage, on a site at work.
+//! What operators order, on a site at work: a replay, a rebase, an end to an event that cannot be
+//! handled, a month that was missed, and retention. Days pass in between.
 //!
 //! An order that is killed is given again, as people do.
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+use outbox::{NewEvent, Origin, Outbox};
+use serde_json::json;
+use sqlx::{AssertSqlSafe, PgPool};
 use testkit::until;
 
 use crate::clients::{self, Journal};
@@ -16,29 +20,89 @@ const USAGE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../../samples/focus/focus_2024-09.csv"
 );
+const MISSED: [&str; 2] = ["--period", "2024-09"];
 const BECAUSE: [&str; 4] = ["--reason", "chaos", "--by", "chaos"];
-const READS_ON_WITHIN: Duration = Duration::from_secs(60);
+const WITHIN: Duration = Duration::from_secs(90);
 /// Far from the ids and seeds of all else.
 const LATER: u64 = 1 << 40;
-/// The first id of the log's second partition.
-const NEXT_PARTITION: i64 = 10_000_000;
-/// Nobody waits for days here; the log says no to such a thing otherwise.
-const AGE: [&str; 2] = [
-    "alter table outbox.event_0 disable trigger user",
-    "update outbox.event_0 set at = at - interval '3 days'",
-];
+/// How many customers come, so that all parts of the log go on.
+const CUSTOMERS: u32 = 4;
 
 /// Gives all of them, one after the other, on a site that has come to rest.
 pub(crate) async fn give(site: &mut Site, journal: &Journal) -> Result<()> {
     let replay = ["replay", "documents", "--from", "1"];
-    let replay: Vec<&str> = replay.into_iter().chain(BECAUSE).collect();
-    site.order("replay", "outbox-relay", &replay).await?;
+    order(site, "replay", &replay).await?;
     site.until_quiet().await?;
+    give_up(site).await?;
+    hurry(site).await?;
     rebase(site).await?;
-    let import = ["--usage", USAGE, "--import-only"];
-    site.order("import", "month-close", &import).await?;
+    turn_over(&site.pool).await?;
+    catch_up(site).await?;
+    welcome(site, journal).await?;
     site.until_quiet().await?;
-    retire(site, journal).await
+    retire(site).await
+}
+
+async fn order(site: &mut Site, name: &str, words: &[&str]) -> Result<()> {
+    let words: Vec<&str> = words.iter().copied().chain(BECAUSE).collect();
+    site.order(name, "outbox-relay", &words).await
+}
+
+/// An event that no consumer can read: a dead letter, which is tried again in vain and then given
+/// up for good.
+async fn give_up(site: &mut Site) -> Result<()> {
+    let key = outbox::ids::new();
+    let log = Outbox::new(site.pool.clone());
+    let mut tx = log.begin(Origin::of("chaos")).await?;
+    let locked = tx.locked(key);
+    tx.append(
+        locked,
+        NewEvent::new("dunning.due", 1, json!({ "invoice_id": 7 })),
+    );
+    tx.commit().await?;
+    until_dead(site, key).await?;
+    order(site, "redrive", &["dead", "redrive"]).await?;
+    until_dead(site, key).await?;
+    order(site, "discard", &["dead", "discard"]).await
+}
+
+async fn until_dead(site: &mut Site, key: uuid::Uuid) -> Result<()> {
+    let pool = site.pool.clone();
+    until("the event to be given up", WITHIN, async || {
+        site.look_after().ok()?;
+        let at_once = "update outbox.delivery set next_at = clock_timestamp()
+            where key = $1 and state = 'retry' and next_at > clock_timestamp()";
+        let hurried = sqlx::query(at_once).bind(key).execute(&pool);
+        hurried.await.ok()?;
+        let dead = "select count(*) = 1 from outbox.delivery where key = $1 and state = 'dead'";
+        let dead = sqlx::query_scalar::<_, bool>(dead)
+            .bind(key)
+            .fetch_one(&pool);
+        dead.await.ok()?.then_some(())
+    })
+    .await
+}
+
+/// Days pass, as far as timers know: what is dunned is reminded of, charged again, and held.
+async fn hurry(site: &mut Site) -> Result<()> {
+    for _ in 0..3 {
+        let now = "update outbox.timer set due_at = clock_timestamp()";
+        sqlx::query(now).execute(&site.pool).await?;
+        let pool = site.pool.clone();
+        until("timers to fire", WITHIN, async || {
+            site.look_after().ok()?;
+            let left = "select not exists (
+                select from outbox.timer where due_at <= clock_timestamp())";
+            sqlx::query_scalar::<_, bool>(left)
+                .fetch_one(&pool)
+                .await
+                .ok()?
+                .then_some(())
+        })
+        .await?;
+        site.until_quiet().await?;
+    }
+    Ok(())
 }
 
 /// The log is taken for one of another cluster, as after a dump was restored.
@@ -46,33 +110,79 @@ async fn rebase(site: &mut Site) -> Result<()> {
     site.stop().await?;
     let elsewhere = "update outbox.meta set system_identifier = system_identifier + 1";
     sqlx::query(elsewhere).execute(&site.pool).await?;
-    let rebase: Vec<&str> = ["rebase"].into_iter().chain(BECAUSE).collect();
-    site.order("rebase", "outbox-relay", &rebase).await?;
+    order(site, "rebase", &["rebase"]).await?;
     site.start_programs()
 }
 
-/// The log goes on in its second partition, and the first is dropped once everybody is past it.
-async fn retire(site: &mut Site, journal: &Journal) -> Result<()> {
-    sqlx::query("select setval('outbox.event_id', $1)")
-        .bind(NEXT_PARTITION)
-        .execute(&site.pool)
-        .await?;
+/// The log goes on in its second partition.
+async fn turn_over(pool: &PgPool) -> Result<()> {
+    let next = "select setval('outbox.event_id', 10000000)";
+    sqlx::query(next).execute(pool).await?;
+    Ok(())
+}
+
+/// Closes a month that was missed: first with a price that is spoiled and an account whose invoice
+/// the database refuses, then with nothing wrong.
+async fn catch_up(site: &mut Site) -> Result<()> {
+    let import = ["--usage", USAGE, "--import-only"];
+    site.order("import", "month-close", &import).await?;
+    let refused = format!(
+        "select min(account_id::text) from billing.usage_event
+        where usage_month = '2024-09-01' and account_id not in (
+            select account_id from billing.usage_event where price_id = {RAREST})"
+    );
+    let refused = sqlx::query_scalar::<_, String>(AssertSqlSafe(refused));
+    let refused = refused.fetch_one(&site.pool).await?;
+    for (currency, check) in [
+        (
+            "EUR",
+            format!("add constraint chaos check (account_id <> '{refused}') not valid"),
+        ),
+        ("USD", "drop constraint chaos".to_owned()),
+    ] {
+        let price =
+            format!("update billing.price set currency = '{currency}' where price_id = {RAREST}");
+        ensure!(change(&site.pool, price).await? == 1, "no price to spoil");
+        change(&site.pool, format!("alter table billing.invoice {check}")).await?;
+        site.order("close", "month-close", &MISSED).await?;
+    }
+    Ok(())
+}
+
+/// The price that the fewest accounts of the month use.
+const RAREST: &str = "(
+    select price_id from billing.usage_event where usage_month = '2024-09-01'
+    group by price_id order by count(distinct account_id), price_id limit 1)";
+
+async fn change(pool: &PgPool, change: String) -> Result<u64> {
+    let changed = sqlx::query(AssertSqlSafe(change)).execute(pool);
+    Ok(changed.await?.rows_affected())
+}
+
+/// Customers come meanwhile.
+async fn welcome(site: &mut Site, journal: &Journal) -> Result<()> {
     let api = site.links.address(CLIENTS).to_string();
     let seed = LATER + site.load().seed;
-    // Enough for every part of the log to be read on from there.
-    let customers = tokio::spawn(clients::customers(api, journal.clone(), seed, 4));
+    let customers = tokio::spawn(clients::customers(api, journal.clone(), seed, CUSTOMERS));
     while !customers.is_finished() {
         site.look_after()?;
         outbox::clock::pause(Duration::from_millis(20)).await;
     }
-    customers.await?.context("a client was turned away")?;
-    site.until_quiet().await?;
+    customers.await?.context("a client was turned away")
+}
+
+/// The first partition is dropped, once it is old and everybody is past it.
+async fn retire(site: &mut Site) -> Result<()> {
     let mut tx = site.pool.begin().await?;
-    for age in AGE {
+    // The log says no to such a thing otherwise, and nobody waits for days here.
+    for age in [
+        "alter table outbox.event_0 disable trigger user",
+        "update outbox.event_0 set at = at - interval '3 days'",
+    ] {
         sqlx::query(age).execute(&mut *tx).await?;
     }
     tx.commit().await?;
-    until("the first partition to go", READS_ON_WITHIN, async || {
+    until("the first partition to go", WITHIN, async || {
         let retire = ["retention", "--keep", "1", "--drop"];
         site.order("retention", "outbox-relay", &retire)
             .await

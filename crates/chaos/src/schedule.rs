@@ -56,12 +56,19 @@ impl Outcome {
     }
 }
 
-/// Runs a plan. A violation leaves the logs in `keep`.
+/// Where logs go, and whether those of a schedule that held do too.
+#[derive(Debug)]
+pub(crate) struct Keep<'a> {
+    pub(crate) folder: &'a Path,
+    pub(crate) all: bool,
+}
+
+/// Runs a plan. A violation leaves the logs.
 pub(crate) async fn run(
     (house, programs): (&House, &Path),
     plan: &Plan,
     load: Load,
-    keep: &Path,
+    keep: &Keep<'_>,
 ) -> Result<Outcome> {
     let began = Instant::now();
     let mut site = Site::open(house, programs, load).await?;
@@ -89,7 +96,14 @@ pub(crate) async fn run(
         outcome.faults.insert(Trouble::LostAck.class(), lost);
     }
     outcome.took = began.elapsed();
-    leave(site, &outcome, &keep.join(format!("seed-{}", plan.seed))).await?;
+    site.pool.close().await;
+    if keep.all || !outcome.violations.is_empty() {
+        leave(
+            &site,
+            &outcome,
+            &keep.folder.join(format!("seed-{}", plan.seed)),
+        )?;
+    }
     Ok(outcome)
 }
 
@@ -173,12 +187,8 @@ async fn look_at(site: &mut Site, journal: &Journal) -> Result<Vec<String>> {
     Ok(violations)
 }
 
-/// Keeps the logs if something was wrong; else nothing is left.
-async fn leave(site: Site, outcome: &Outcome, keep: &Path) -> Result<()> {
-    if outcome.violations.is_empty() {
-        site.pool.close().await;
-        return Ok(());
-    }
+/// Keeps the logs.
+fn leave(site: &Site, outcome: &Outcome, keep: &Path) -> Result<()> {
     fs::create_dir_all(keep)?;
     for entry in fs::read_dir(site.folder.path())?.flatten() {
         let from: PathBuf = entry.path();

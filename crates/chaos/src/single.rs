@@ -36,7 +36,7 @@ pub(crate) async fn run(args: &Args, programs: &Path, tally: &mut Tally) -> Resu
                 planted: None,
                 nats: plan.transport == Transport::Nats,
             };
-            (schedule::run(at, &plan, load, &args.folder).await, plan)
+            (schedule::run(at, &plan, load, &args.keep()).await, plan)
         })
         .buffer_unordered(args.parallel);
     while let Some((outcome, plan)) = done.next().await {

@@ -264,7 +264,8 @@ impl Site {
             }
             if process.name().starts_with(ORDER) {
                 ensure!(status.code() != Some(2), "{} was refused", process.name());
-                if status.success() {
+                // A close that lists exceptions has come to its end.
+                if matches!(status.code(), Some(0 | 3)) {
                     self.processes.remove(at);
                     continue;
                 }
