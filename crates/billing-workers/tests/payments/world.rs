@@ -21,7 +21,7 @@ use outbox::{Origin, Outbox, UnitOfWork};
 use sha2::{Digest as _, Sha256};
 use sqlx::{AssertSqlSafe, PgPool};
 use tempfile::TempDir;
-use testkit::TestDb;
+use testkit::{TestDb, until};
 use uuid::Uuid;
 
 use crate::gate::Gate;
@@ -301,7 +301,8 @@ impl World {
         let mut all: Vec<Movement> = Vec::new();
         loop {
             let after = all.last().map_or(0, |movement| movement.seq);
-            let page = self.gate.house.statement(after).await.unwrap();
+            let page = async || self.gate.house.statement(after).await.ok();
+            let page = until("the statement", PATIENCE, page).await.unwrap();
             if page.is_empty() {
                 return all;
             }
