@@ -44,7 +44,10 @@ pub enum BooksError {
     #[error("cannot open the gateway's books")]
     Sqlite(#[from] rusqlite::Error),
     /// The file was written by a later version of this program.
-    #[error("the books have schema {0}, this program knows {known}: use another folder", known = SCHEMA.len())]
+    #[error(
+        "the books have schema {0}, this program knows {known}: use another folder",
+        known = SCHEMA.len()
+    )]
     Schema(i64),
     /// The thread that writes could not be started.
     #[error("cannot start the thread that writes the gateway's books")]

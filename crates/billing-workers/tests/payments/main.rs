@@ -17,6 +17,8 @@ mod profiles;
 mod proxy;
 mod raw;
 mod refunds;
+mod sessions;
+mod side_by_side;
 mod site;
 mod webhooks;
 mod world;

@@ -65,7 +65,7 @@ async fn pass(world: &World, hours: u32) {
 }
 
 /// Handles what is there and what follows from it. A naive machine would never come to an end.
-async fn handle_all(hand: &Hand) {
+async fn go_through(hand: &Hand) {
     for _ in 0..8 {
         for event in hand.news().await {
             hand.handle(&event).await;
@@ -85,13 +85,13 @@ async fn unknown(world: &World) -> Vec<Uuid> {
 /// Asks for what is unknown, for less time than the shortest of the long keys lives: a request that
 /// is still on its way here would have been under way for days.
 async fn resolve(hand: &Hand) {
-    handle_all(hand).await;
+    go_through(hand).await;
     for hours in [0, 1, 1, 1] {
         pass(&hand.world, hours).await;
         for payment in unknown(&hand.world).await {
             hand.ask(payment).await;
         }
-        handle_all(hand).await;
+        go_through(hand).await;
     }
 }
 
@@ -141,7 +141,7 @@ async fn everything_goes_wrong(profile: Profile) {
     let customers = world.billed(&TOKENS).await;
     let hand = Hand::of(&world);
 
-    handle_all(&hand).await;
+    go_through(&hand).await;
     nobody_is_charged_twice(&world, profile.name).await;
     land(&world, &customers[4]).await;
     resolve(&hand).await;
@@ -203,7 +203,7 @@ async fn a_gateway_without_keys_that_is_taken_for_another_charges_twice() {
     let customer = world.billed_one(LATE).await;
     let hand = Hand::of(&world);
 
-    handle_all(&hand).await;
+    go_through(&hand).await;
     land(&world, &customer).await;
 
     until("both to land", PATIENCE, async || {
@@ -220,7 +220,7 @@ async fn a_saved_error_that_is_not_expected_is_asked_for_again_and_again() {
         let world = world(named("saves-errors"), named(taken_for), PATIENT).await;
         let customer = world.billed_one(ERROR_BEFORE).await;
         let hand = Hand::of(&world);
-        handle_all(&hand).await;
+        go_through(&hand).await;
 
         for _ in 0..5 {
             pass(&world, 1).await;
@@ -258,7 +258,7 @@ async fn down_for_days(profile: Profile) {
         pass(&world, 72).await;
         let successor = Hand::of(&world);
         successor.handle(&event).await;
-        handle_all(&successor).await;
+        go_through(&successor).await;
 
         nobody_is_charged_twice(&world, profile.name).await;
         let expected = match trick {
@@ -309,7 +309,7 @@ async fn a_gateway_without_keys_that_was_away_is_not_a_matter_for_people() {
     let hand = Hand::of(&world);
     world.gate.play(Trick::Unreachable);
 
-    handle_all(&hand).await;
+    go_through(&hand).await;
 
     assert_eq!(world.attempts(&customer).await, "succeeded");
     world.agree().await;

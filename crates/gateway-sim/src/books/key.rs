@@ -1,8 +1,8 @@
 //! Idempotency keys: the first answer to a key is the answer to it.
 //!
 //! A key that was used is forgotten after its lifetime and is new again, as with real gateways. A
-//! burnt key stays burnt: it fences off a request that may be late by any time. What an error leaves
-//! of its key is for the profile to say.
+//! burnt key stays burnt: it fences off a request that may be late by any time. What an error
+//! leaves of its key is for the profile to say.
 
 use axum::http::StatusCode;
 use rusqlite::OptionalExtension as _;
