@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use billing::gateway::Gateways;
-use gateway_sim::{GatewaySim, Running, StartError};
+use gateway_sim::{GatewaySim, Profile, Running, StartError};
 
 mod house;
 
@@ -35,6 +35,8 @@ pub struct GatewayConfig {
     pub secret: Option<Secret>,
     /// `BILLING_GATEWAY_TIMEOUT_MS`: how long a call waits for its answer.
     pub timeout: Duration,
+    /// `BILLING_GATEWAY_PROFILE`: of which kind the gateway is, by the name of a profile.
+    pub profile: Profile,
     /// `BILLING_WEBHOOK_URL`: where the simulator announces results, signed with the secret.
     pub webhook_url: Option<String>,
     /// The folder of the simulator's books.
@@ -54,6 +56,8 @@ impl GatewayConfig {
             url: variable("BILLING_GATEWAY_URL"),
             secret: variable("BILLING_GATEWAY_SECRET").and_then(Secret::new),
             timeout: timeout.map_or(Ok(TIMEOUT), |text| read_timeout(&text))?,
+            profile: variable("BILLING_GATEWAY_PROFILE")
+                .map_or(Ok(Profile::DEFAULT), |name| read_profile(&name))?,
             webhook_url: variable("BILLING_WEBHOOK_URL"),
             simulator_dir: data_dir.join("gateway"),
         })
@@ -82,6 +86,10 @@ impl std::fmt::Debug for Secret {
     }
 }
 
+fn read_profile(name: &str) -> Result<Profile, GatewayError> {
+    Profile::named(name).ok_or_else(|| GatewayError::Profile(name.to_owned()))
+}
+
 fn read_timeout(text: &str) -> Result<Duration, GatewayError> {
     let timeout = text.parse().ok().map(Duration::from_millis);
     let fits = |timeout: &Duration| !timeout.is_zero() && *timeout <= TIMEOUT_MAX;
@@ -102,6 +110,12 @@ pub enum GatewayError {
         max = TIMEOUT_MAX.as_millis()
     )]
     Timeout(String),
+    /// There is no such profile.
+    #[error(
+        "BILLING_GATEWAY_PROFILE is {0:?}: there are {names}",
+        names = Profile::ALL.map(|profile| profile.name).join(", ")
+    )]
+    Profile(String),
     /// The simulator would announce results that nobody could believe.
     #[error(
         "BILLING_WEBHOOK_URL is set: set BILLING_GATEWAY_SECRET as well, to sign webhooks with"
@@ -116,7 +130,10 @@ impl GatewayError {
     /// Whether the caller said something that cannot be used, as opposed to trouble on the way.
     #[must_use]
     pub fn is_bad_input(&self) -> bool {
-        matches!(self, Self::Url(_) | Self::Timeout(_) | Self::NoSecret)
+        matches!(
+            self,
+            Self::Url(_) | Self::Timeout(_) | Self::Profile(_) | Self::NoSecret
+        )
     }
 }
 
@@ -163,7 +180,7 @@ pub async fn open(config: &GatewayConfig) -> Result<OpenGateways, GatewayError> 
 }
 
 fn simulator(config: &GatewayConfig) -> Result<GatewaySim, GatewayError> {
-    let simulator = GatewaySim::at(&config.simulator_dir);
+    let simulator = GatewaySim::at(&config.simulator_dir).profile(config.profile);
     match (&config.webhook_url, &config.secret) {
         (None, _) => Ok(simulator),
         (Some(url), Some(secret)) => Ok(simulator.webhook(url, secret.reveal())),
@@ -185,6 +202,16 @@ mod tests {
             assert!(error.is_bad_input(), "{text}");
             assert!(error.to_string().contains("from 1 to 20000"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_profile_is_one_of_those_that_are_told() {
+        assert_eq!(read_profile("no-keys").unwrap().name, "no-keys");
+
+        let error = read_profile("none").unwrap_err();
+
+        assert!(error.is_bad_input());
+        assert!(error.to_string().contains("no-keys, short-keys"), "{error}");
     }
 
     #[test]

@@ -7,7 +7,9 @@
 
 use std::time::Duration;
 
-use billing::gateway::{CallError, Cancelled, Charge, Gateway, Gateways};
+use billing::gateway::{
+    CallError, Cancelled, Charge, Gateway, Gateways, ON_ITS_WAY_MAX, Silence, Step,
+};
 use billing::ids::{InvoiceId, PaymentId};
 use billing::payment::{self, Attempt, Decision, Outcome, PaymentError};
 use chrono::{DateTime, Utc};
@@ -63,30 +65,75 @@ impl Payments {
     }
 
     async fn charge(&self, gateway: &dyn Gateway, attempt: &Attempt) -> Act<Answer> {
-        let deadline = outbox::clock::now() + gateway.key_lifetime();
+        let now = outbox::clock::now();
+        let deadline = gateway.capabilities().deadline(now);
+        if planted::is("B09") {
+            let called = self.call(gateway, attempt, now).await;
+            let left = self.departures.leave(attempt.payment, deadline).await;
+            return left.map_or_else(Act::from, |_| called);
+        }
         match self.departures.leave(attempt.payment, deadline).await {
-            Ok(true) => answered(send(gateway, attempt, Some(deadline)).await),
+            Ok(true) => self.call(gateway, attempt, now).await,
             Ok(false) => Act::Answer(None),
             Err(stays) => stays.into(),
         }
     }
 
+    /// Makes the first call, unless so much time went by since its departure, as in a program that
+    /// was frozen, that somebody else may have given it up.
+    async fn call(
+        &self,
+        gateway: &dyn Gateway,
+        attempt: &Attempt,
+        left_at: DateTime<Utc>,
+    ) -> Act<Answer> {
+        if outbox::clock::now() - left_at >= ON_ITS_WAY_MAX {
+            let late = "it departed too long ago: it is asked for first".to_owned();
+            return answered(Err(CallError::Unknown(late)));
+        }
+        let called = send(gateway, attempt).await;
+        let is_unsent = matches!(called, Err(CallError::NotSent(_) | CallError::Busy { .. }));
+        if is_unsent
+            && gateway.capabilities().key_lifetime.is_none()
+            && let Err(stays) = self.departures.stay(attempt.payment).await
+        {
+            return stays.into();
+        }
+        answered(called)
+    }
+
     async fn ask(&self, gateway: &dyn Gateway, attempt: &Attempt) -> Act<Answer> {
-        match gateway.look_up(attempt.payment).await {
+        let looked_up = match gateway.capabilities().look_up_lag {
+            Some(_) => gateway.look_up(attempt.payment).await,
+            None => Ok(None),
+        };
+        match looked_up {
             Ok(Some(verdict)) => answered(Ok(Outcome::Verdict(verdict))),
             Ok(None) => self.go_on(gateway, attempt).await,
             Err(error) => answered(Err(error)),
         }
     }
 
-    /// The gateway knows nothing of it, which proves nothing: it may still be on its way. The same
-    /// key gives a definite answer, whether it is sent again or burnt.
+    /// The gateway knows nothing of it, which proves nothing.
     async fn go_on(&self, gateway: &dyn Gateway, attempt: &Attempt) -> Act<Answer> {
-        match self.departures.is_wanted(attempt.payment).await {
-            Ok(true) => answered(send(gateway, attempt, attempt.deadline).await),
-            Ok(false) => answered(burn(gateway, attempt.payment).await),
-            Err(stays) => stays.into(),
-        }
+        let is_wanted = match self.departures.is_wanted(attempt.payment).await {
+            Ok(is_wanted) => is_wanted,
+            Err(stays) => return stays.into(),
+        };
+        let now = outbox::clock::now();
+        let silence = Silence {
+            sent_at: attempt.sent_at.unwrap_or(now),
+            deadline: attempt.deadline.unwrap_or(now),
+            is_wanted,
+        };
+        let later = || CallError::Unknown("the gateway does not know of it yet".to_owned());
+        let lost = || "the gateway does not know of it, which proves nothing: find out".to_owned();
+        answered(match gateway.capabilities().after(&silence, now) {
+            Step::SendAgain => send(gateway, attempt).await,
+            Step::Burn => burn(gateway, attempt.payment).await,
+            Step::AskLater => Err(later()),
+            Step::HandOver => Ok(Outcome::HandOver(lost())),
+        })
     }
 }
 
@@ -161,17 +208,7 @@ impl Payments {
     }
 }
 
-/// Makes the charge, unless the gateway may have forgotten its key by now: it would be charged
-/// anew.
-async fn send(
-    gateway: &dyn Gateway,
-    attempt: &Attempt,
-    deadline: Option<DateTime<Utc>>,
-) -> Result<Outcome, CallError> {
-    let now = outbox::clock::now();
-    if deadline.is_none_or(|deadline| deadline <= now) {
-        return burn(gateway, attempt.payment).await;
-    }
+async fn send(gateway: &dyn Gateway, attempt: &Attempt) -> Result<Outcome, CallError> {
     let payment = match planted::is("B08") {
         true => PaymentId::new(),
         false => attempt.payment,

@@ -6,7 +6,9 @@
 
 use std::time::Duration;
 
-use billing::gateway::{CallError, Gateway, Gateways, RefundVerdict};
+use billing::gateway::{
+    CallError, Capabilities, Gateway, Gateways, ON_ITS_WAY_MAX, RefundVerdict, Silence, Step,
+};
 use billing::ids::RefundId;
 use billing::refund::{self, Departure, Outcome, RefundError, Sending};
 use chrono::{DateTime, Utc};
@@ -125,21 +127,49 @@ fn wanted(event: &Event) -> Result<RefundId, Failure> {
     }
 }
 
-/// What the gateway does not know of may still be on its way: the same key makes one of both.
 async fn ask(gateway: &dyn Gateway, sending: &Sending) -> Act<Outcome> {
-    let asked_at = outbox::clock::now();
-    match gateway.look_up_refund(sending.refund.refund).await {
+    let looked_up = match gateway.capabilities().look_up_lag {
+        Some(_) => gateway.look_up_refund(sending.refund.refund).await,
+        None => Ok(None),
+    };
+    match looked_up {
         Ok(Some(verdict)) => Act::Answer(Outcome::Verdict(verdict)),
-        Ok(None) => send(gateway, sending, asked_at).await,
+        Ok(None) => go_on(gateway, sending).await,
         Err(error) => failed(error),
     }
 }
 
+/// What the gateway does not know of may still be on its way: the same key makes one of both. A
+/// refund's key cannot be burnt.
+async fn go_on(gateway: &dyn Gateway, sending: &Sending) -> Act<Outcome> {
+    let capabilities = Capabilities {
+        cancels_by_key: false,
+        ..gateway.capabilities()
+    };
+    let now = outbox::clock::now();
+    let sent_at = sending.sent_at.unwrap_or(now);
+    let silence = Silence {
+        sent_at,
+        deadline: capabilities.deadline(sent_at),
+        is_wanted: true,
+    };
+    match capabilities.after(&silence, now) {
+        Step::SendAgain => send(gateway, sending, now).await,
+        Step::AskLater | Step::Burn => {
+            let later = "the gateway does not know of it yet";
+            Act::Answer(Outcome::Unknown(later.to_owned()))
+        }
+        Step::HandOver => {
+            let lost = "the gateway does not know of it, which proves nothing: find out";
+            Act::Dead(lost.to_owned())
+        }
+    }
+}
+
 /// Makes the call, unless so much time went by since it was not made yet, as in a program that was
-/// frozen, that somebody else may have made it and the gateway forgotten its key.
+/// frozen, that somebody else may have given it up.
 async fn send(gateway: &dyn Gateway, sending: &Sending, since: DateTime<Utc>) -> Act<Outcome> {
-    let waited = (outbox::clock::now() - since).to_std().unwrap_or_default();
-    if waited >= gateway.key_lifetime() {
+    if outbox::clock::now() - since >= ON_ITS_WAY_MAX {
         return Act::Retry {
             error: "the refund left too long ago: it is asked for first".to_owned(),
             after: None,

@@ -6,6 +6,8 @@
 //!
 //! Nothing here speaks HTTP: a second gateway is a second implementation of [`Gateway`].
 
+mod capabilities;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +18,7 @@ use outbox::{Locked, NewEvent, UnitOfWork};
 
 use crate::ids::{PaymentId, RefundId};
 use crate::money::Money;
+pub use capabilities::{Capabilities, ON_ITS_WAY_MAX, Silence, Step};
 
 /// A charge to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,11 +153,11 @@ pub enum WebhookError {
 
 /// Somebody who moves the money of cards.
 pub trait Gateway: Send + Sync + 'static {
-    /// How long after the first call the same key is safe: well below what the gateway promises.
-    fn key_lifetime(&self) -> Duration;
+    /// What it can do.
+    fn capabilities(&self) -> Capabilities;
 
-    /// Makes a charge. The same payment again gives the first verdict again, for as long as
-    /// [`Self::key_lifetime`] says; after that it may be charged anew.
+    /// Makes a charge. The same payment again gives the first verdict again, for as long as its
+    /// key lives; after that it may be charged anew.
     fn charge<'a>(&'a self, charge: &'a Charge) -> BoxFuture<'a, Result<Verdict, CallError>>;
 
     /// Asks what became of a payment. Nothing found proves nothing: it may still be on its way.
@@ -163,8 +166,8 @@ pub trait Gateway: Send + Sync + 'static {
     /// Makes sure that a payment will never happen, or tells what became of it.
     fn cancel(&self, payment: PaymentId) -> BoxFuture<'_, Result<Cancelled, CallError>>;
 
-    /// Gives money back. The same refund again gives the first verdict again, for as long as
-    /// [`Self::key_lifetime`] says.
+    /// Gives money back. The same refund again gives the first verdict again, for as long as its
+    /// key lives.
     fn refund<'a>(&'a self, refund: &'a Refund) -> BoxFuture<'a, Result<RefundVerdict, CallError>>;
 
     /// Asks what became of a refund. Nothing found proves nothing: it may still be on its way.

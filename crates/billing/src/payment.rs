@@ -6,7 +6,8 @@
 //!    nothing is left to charge, nothing is charged;
 //! 2. **depart**: the world is read once more and the attempt marked as sent, with the instant
 //!    until which its key is safe to use again;
-//! 3. the call, which is not made here, with no transaction open;
+//! 3. the call, which is not made here, with no transaction open; one that surely was not sent may
+//!    **stay**, as if it had not departed;
 //! 4. **settle**: what was captured is recorded whatever happened meanwhile; what is above the due
 //!    amount goes to the account's credit.
 //!
@@ -37,7 +38,7 @@ use crate::text::TextProblem;
 
 pub use by_hand::{ByHand, record};
 pub use decide::{ask_all, decide_all};
-pub use depart::{depart_all, is_wanted};
+pub use depart::{depart_all, is_wanted, stay};
 pub use settle::{Outcome, settle_all};
 pub use store::{Recorded, Summary, list, of_invoice};
 pub use webhook::{Received, receive};
@@ -59,6 +60,8 @@ pub struct Attempt {
     pub money: Money,
     /// What the customer reads on the card's statement.
     pub description: String,
+    /// When it was sent; none before.
+    pub sent_at: Option<DateTime<Utc>>,
     /// Until then the same key may be sent again; none before it was sent.
     pub deadline: Option<DateTime<Utc>>,
 }
@@ -68,8 +71,8 @@ pub struct Attempt {
 pub enum Decision {
     /// Let it depart, then call.
     Charge(Attempt),
-    /// It was sent before and nobody knows the outcome: ask what became of it. Not found before the
-    /// deadline: the same key again. After it: cancel by key.
+    /// It was sent before and nobody knows the outcome: ask what became of it. Not found, what
+    /// follows depends on the gateway.
     Ask(Attempt),
     /// Nothing; why.
     Nothing(String),

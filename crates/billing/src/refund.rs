@@ -86,6 +86,8 @@ pub struct Sending {
     pub gateway: String,
     /// What it is asked for.
     pub refund: gateway::Refund,
+    /// When it was sent first; none before.
+    pub sent_at: Option<DateTime<Utc>>,
 }
 
 /// What is to be done about a refund.
@@ -93,8 +95,8 @@ pub struct Sending {
 pub enum Departure {
     /// It leaves now, for the first time.
     Send(Sending),
-    /// It left before and nobody knows the outcome: ask what became of it, and send the same key
-    /// again if it is not found.
+    /// It left before and nobody knows the outcome: ask what became of it. Not found, what follows
+    /// depends on the gateway.
     Ask(Sending),
     /// Nothing; why.
     Nothing(&'static str),

@@ -26,7 +26,10 @@ impl IntoResponse for Answer {
     fn into_response(self) -> Response {
         let json = [(header::CONTENT_TYPE, "application/json")];
         let mut response = (self.status, json, self.body).into_response();
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(
+            self.status,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+        ) {
             let retry_after = HeaderValue::from_static(RETRY_AFTER_S);
             response
                 .headers_mut()
@@ -63,6 +66,12 @@ impl Refusal {
     pub(crate) fn internal() -> Self {
         let message = "The gateway failed; look the request up before sending it again.";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
+    }
+
+    /// Says nothing about the charge, which was made.
+    pub(crate) fn silent() -> Self {
+        let message = "No answer in time; look the request up before sending it again.";
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message)
     }
 
     pub(crate) fn answer(&self) -> Answer {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use gateway_sim::GatewaySim;
+use gateway_sim::{GatewaySim, Profile};
 
 /// A payment gateway with books of its own, which does what a card's token says.
 ///
@@ -46,9 +46,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 0)]
     latency_ms: u64,
 
-    /// Forget used idempotency keys after this time, as real gateways do
-    #[arg(long, value_name = "N", default_value_t = 86400)]
-    key_lifetime_secs: u64,
+    /// Be like this kind of gateway
+    #[arg(long, value_name = "NAME", default_value = "default", value_parser = profile)]
+    profile: Profile,
+
+    /// Forget used idempotency keys after this time; without it, when the profile says
+    #[arg(long, value_name = "N")]
+    key_lifetime_secs: Option<u64>,
 }
 
 impl Args {
@@ -57,10 +61,21 @@ impl Args {
             .listen(self.listen)
             .latency(Duration::from_millis(self.latency_ms))
             .webhook_first_pause(Duration::from_millis(self.webhook_pause_ms))
-            .key_lifetime(Duration::from_secs(self.key_lifetime_secs));
+            .profile(self.profile);
+        let gateway = match self.key_lifetime_secs {
+            Some(secs) => gateway.key_lifetime(Duration::from_secs(secs)),
+            None => gateway,
+        };
         match (self.webhook_url, self.webhook_secret) {
             (Some(url), Some(secret)) => gateway.webhook(&url, &secret),
             _ => gateway,
         }
     }
+}
+
+fn profile(name: &str) -> Result<Profile, String> {
+    Profile::named(name).ok_or_else(|| {
+        let names = Profile::ALL.map(|profile| profile.name);
+        format!("there are: {}", names.join(", "))
+    })
 }

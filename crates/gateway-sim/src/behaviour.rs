@@ -7,6 +7,7 @@
 //! | `tok_soft_then_ok` | first declined softly (`insufficient_funds`), then captured |
 //! | `tok_timeout_charged` | captured, then no answer for 60 s (or until the client leaves) |
 //! | `tok_500_then_ok` | 500 and no charge at a key's first request, then captured |
+//! | `tok_500_once` | 500 and no charge at the token's first request, then captured |
 //! | `tok_busy_then_ok` | 503 `busy` and no charge at a key's first request, then captured |
 //! | `tok_slow` | captured at once, answered after 3 s |
 //! | `tok_late` | held for 3 s on its way, then captured, whether or not the client still waits |
@@ -34,6 +35,7 @@ pub(crate) enum Behaviour {
     SoftThenOk,
     TimeoutCharged(Duration),
     FailThenOk,
+    FailOnce,
     BusyThenOk,
     Slow(Duration),
     Late(Duration),
@@ -53,6 +55,7 @@ const TABLE: &[(&str, Behaviour)] = &[
         Behaviour::TimeoutCharged(TIMEOUT_HOLD),
     ),
     ("tok_500_then_ok", Behaviour::FailThenOk),
+    ("tok_500_once", Behaviour::FailOnce),
     ("tok_busy_then_ok", Behaviour::BusyThenOk),
     ("tok_slow", Behaviour::Slow(SLOW_WAIT)),
     ("tok_late", Behaviour::Late(SLOW_WAIT)),

@@ -21,7 +21,8 @@ use axum::http::StatusCode;
 use rusqlite::{Connection, OpenFlags, Transaction};
 
 use crate::answer::{Answer, Refusal};
-use crate::clock::Moment;
+use crate::clock::{Clock, Moment};
+use crate::profile::Profile;
 
 pub(crate) use lookup::Lookup;
 pub(crate) use statement::StatementQuery;
@@ -29,8 +30,11 @@ pub(crate) use webhook::{Outcome, Webhook};
 pub(crate) use writer::{Order, Writer};
 
 const FILE: &str = "gateway-sim.sqlite";
-/// The number of `schema.sql`; books of another one are refused.
-const SCHEMA_VERSION: i64 = 1;
+/// What makes books of one version books of the next; those of a later program are refused.
+const SCHEMA: [&str; 2] = [
+    include_str!("books/schema.sql"),
+    include_str!("books/saved_error.sql"),
+];
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why the books do not open.
@@ -39,8 +43,11 @@ pub enum BooksError {
     /// SQLite refused.
     #[error("cannot open the gateway's books")]
     Sqlite(#[from] rusqlite::Error),
-    /// The file was written by another version of this program.
-    #[error("the books have schema {0}, this program writes {SCHEMA_VERSION}: use another folder")]
+    /// The file was written by a later version of this program.
+    #[error(
+        "the books have schema {0}, this program knows {known}: use another folder",
+        known = SCHEMA.len()
+    )]
     Schema(i64),
     /// The thread that writes could not be started.
     #[error("cannot start the thread that writes the gateway's books")]
@@ -50,8 +57,8 @@ pub enum BooksError {
 /// What holds for all requests.
 #[derive(Debug, Clone)]
 pub(crate) struct Rules {
-    /// After it, a key that was used is a new key, as with real gateways.
-    pub(crate) key_lifetime: Duration,
+    /// In what this gateway differs.
+    pub(crate) profile: Profile,
     /// Whether results are announced by webhook.
     pub(crate) announces: bool,
 }
@@ -61,20 +68,30 @@ pub(crate) struct Rules {
 pub(crate) struct Books {
     pub(crate) writer: Writer,
     pub(crate) lookup: Arc<Lookup>,
+    pub(crate) clock: Clock,
 }
 
 impl Books {
     /// Opens the books of the folder, new ones if there are none. The caller holds the folder.
     /// The thread ends, and the file is closed, when all clones of the books are dropped.
-    pub(crate) fn open(folder: &Path, rules: Rules) -> Result<(Self, JoinHandle<()>), BooksError> {
+    pub(crate) fn open(
+        folder: &Path,
+        rules: Rules,
+        clock: Clock,
+    ) -> Result<(Self, JoinHandle<()>), BooksError> {
         let file = folder.join(FILE);
         let mut connection = Connection::open(&file)?;
         prepare(&mut connection)?;
         let reader = Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         reader.busy_timeout(BUSY_TIMEOUT)?;
-        let (writer, thread) = Writer::start(connection, rules)?;
+        let (writer, thread) = Writer::start(connection, rules, clock.clone())?;
         let lookup = Arc::new(Lookup::new(reader));
-        Ok((Self { writer, lookup }, thread))
+        let books = Self {
+            writer,
+            lookup,
+            clock,
+        };
+        Ok((books, thread))
     }
 }
 
@@ -85,14 +102,14 @@ fn prepare(connection: &mut Connection) -> Result<(), BooksError> {
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     let tx = connection.transaction()?;
-    match tx.pragma_query_value(None, "user_version", |row| row.get(0))? {
-        0 => {
-            tx.execute_batch(include_str!("books/schema.sql"))?;
-            tx.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-        }
-        SCHEMA_VERSION => {}
-        other => return Err(BooksError::Schema(other)),
+    let version: i64 = tx.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let written = usize::try_from(version).ok();
+    let missing = written.and_then(|written| SCHEMA.get(written..));
+    for part in missing.ok_or(BooksError::Schema(version))? {
+        tx.execute_batch(part)?;
     }
+    let version = i64::try_from(SCHEMA.len()).expect("there are few");
+    tx.pragma_update(None, "user_version", version)?;
     Ok(tx.commit()?)
 }
 

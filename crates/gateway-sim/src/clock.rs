@@ -1,7 +1,10 @@
 //! The one place that reads the wall clock. The books take the instant as a value, to the
-//! millisecond, and never let it go backwards.
+//! millisecond, and never let it go backwards. A gateway's clock can be put forward, for those who
+//! do not want to wait until a key is forgotten.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -21,6 +24,11 @@ impl Moment {
     pub(crate) fn after(self, time: Duration) -> Self {
         let ms = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         Self(self.0.saturating_add(ms))
+    }
+
+    pub(crate) fn before(self, time: Duration) -> Self {
+        let ms = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_sub(ms))
     }
 
     /// How long after `earlier`; zero when it is not after.
@@ -65,7 +73,25 @@ impl FromSql for Moment {
     }
 }
 
-/// The instant of now.
+/// The clock of a gateway.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Clock {
+    ahead_ms: Arc<AtomicU64>,
+}
+
+impl Clock {
+    pub(crate) fn now(&self) -> Moment {
+        let ahead = self.ahead_ms.load(Ordering::SeqCst);
+        now().after(Duration::from_millis(ahead))
+    }
+
+    pub(crate) fn advance(&self, time: Duration) {
+        let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.ahead_ms.fetch_add(ms, Ordering::SeqCst);
+    }
+}
+
+/// The instant of now, by the wall: what is signed is compared with other clocks.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the place the others are sent to"

@@ -13,11 +13,12 @@
 //!
 //! The same key with the same body is given the first answer again, byte for byte; with another
 //! body, 409 `key_reused`. Two at once need no rule of their own: the books write one after the
-//! other, so that the second is given the answer of the first.
+//! other, so that the second is given the answer of the first. Other profiles differ.
 //!
 //! A gateway that is busy answers 503 `busy` with `Retry-After`, and has done nothing; after any
 //! other answer from 500 upwards the request may have been carried out.
 
+mod progress;
 mod read;
 
 use std::sync::Arc;
@@ -36,9 +37,12 @@ use tokio_util::sync::CancellationToken;
 use crate::answer::Refusal;
 use crate::behaviour::Behaviour;
 use crate::books::{Books, Order, Written};
-use crate::clock;
+use crate::clock::{self, Moment};
 use crate::postman::Postman;
+use crate::profile::Profile;
 use crate::request::{self, CancelRequest, ChargeRequest, Keyed, RefundRequest};
+pub(crate) use progress::Progress;
+use progress::Underway;
 
 /// Far above any request that the checks let through.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -50,6 +54,8 @@ pub(crate) struct Gateway {
     pub(crate) postman: Option<Arc<Postman>>,
     /// Added to every request under `/v1`, as if the gateway were far away.
     pub(crate) latency: Duration,
+    pub(crate) profile: Profile,
+    pub(crate) progress: Progress,
     /// Tells these books from those of a stranger at an address that was ours once.
     pub(crate) books_id: String,
     pub(crate) stop: CancellationToken,
@@ -90,10 +96,12 @@ async fn charge(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let order = Keyed::<ChargeRequest>::read(&headers, &whole(body)?)?;
+    let bodies = gateway.profile.bodies;
+    let order = Keyed::<ChargeRequest>::read(&headers, &whole(body)?, bodies)?;
     let behaviour = Behaviour::of(&order.request.token);
+    let underway = gateway.enter(&order.key)?;
     if let Behaviour::Late(wait) = behaviour {
-        return late(gateway, order, wait).await;
+        return late(gateway, (order, underway), wait).await;
     }
     let written = gateway.write(Order::Charge(order)).await?;
     if written.fresh {
@@ -105,10 +113,11 @@ async fn charge(
 /// A request that is held on its way lands even if its sender has given up.
 async fn late(
     gateway: Arc<Gateway>,
-    order: Keyed<ChargeRequest>,
+    (order, underway): (Keyed<ChargeRequest>, Option<Underway>),
     wait: Duration,
 ) -> Result<Response, Refusal> {
     let landing = tokio::spawn(async move {
+        let _underway = underway;
         clock::pause(wait).await;
         gateway.write(Order::Charge(order)).await
     });
@@ -121,7 +130,7 @@ async fn refund(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let order = Keyed::<RefundRequest>::read(&headers, &whole(body)?)?;
+    let order = Keyed::<RefundRequest>::read(&headers, &whole(body)?, gateway.profile.bodies)?;
     let written = gateway.write(Order::Refund(order)).await?;
     Ok(written.answer.into_response())
 }
@@ -137,6 +146,20 @@ fn whole(body: Body) -> Result<Bytes, Refusal> {
 }
 
 impl Gateway {
+    /// Notes that a request with the key is under way, where that matters.
+    fn enter(&self, key: &str) -> Result<Option<Underway>, Refusal> {
+        let refuses = self.profile.refuses_in_progress;
+        refuses.then(|| self.progress.enter(key)).transpose()
+    }
+
+    /// What a look-up by reference sees.
+    fn seen_until(&self) -> Moment {
+        match self.profile.look_up_lag {
+            Duration::ZERO => Moment::LAST,
+            lag => self.books.clock.now().before(lag),
+        }
+    }
+
     async fn write(&self, order: Order) -> Result<Written, Refusal> {
         let written = self.books.writer.write(order).await?;
         if let Some(postman) = &self.postman
@@ -153,7 +176,7 @@ impl Gateway {
             Behaviour::Slow(wait) => self.wait(wait).await,
             Behaviour::TimeoutCharged(wait) => {
                 self.wait(wait).await?;
-                Err(silent())
+                Err(Refusal::silent())
             }
             Behaviour::EarlyWebhook => {
                 if let Some(postman) = &self.postman {
@@ -165,6 +188,7 @@ impl Gateway {
             | Behaviour::Decline
             | Behaviour::SoftThenOk
             | Behaviour::FailThenOk
+            | Behaviour::FailOnce
             | Behaviour::BusyThenOk
             | Behaviour::Late(_)
             | Behaviour::DuplicateWebhook
@@ -177,13 +201,7 @@ impl Gateway {
     async fn wait(&self, time: Duration) -> Result<(), Refusal> {
         tokio::select! {
             () = clock::pause(time) => Ok(()),
-            () = self.stop.cancelled() => Err(silent()),
+            () = self.stop.cancelled() => Err(Refusal::silent()),
         }
     }
-}
-
-/// Says nothing about the charge, which was made.
-fn silent() -> Refusal {
-    let message = "No answer in time; look the request up before sending it again.";
-    Refusal::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message)
 }

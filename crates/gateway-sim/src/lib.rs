@@ -16,7 +16,8 @@
 //! # }
 //! ```
 //!
-//! The requests are listed in `http.rs`, what the tokens do in `behaviour.rs`.
+//! The requests are listed in `http.rs`, what the tokens do in `behaviour.rs`, and in what gateways
+//! differ in `profile.rs`.
 
 mod answer;
 mod behaviour;
@@ -28,6 +29,7 @@ mod clock;
 mod folder;
 mod http;
 mod postman;
+mod profile;
 mod request;
 mod running;
 mod serve;
@@ -36,6 +38,7 @@ mod simulator;
 
 pub use books::BooksError;
 pub use folder::FolderError;
+pub use profile::{Bodies, Errors, Profile};
 pub use running::{Address, Running};
 pub use signature::{SIGNATURE_HEADER, SignatureError, TIMESTAMP_HEADER, verify};
 pub use simulator::{GatewaySim, StartError};

@@ -100,7 +100,7 @@ impl Postman {
         while let Some(ended) = round.running.try_join_next() {
             round.note(ended);
         }
-        let now = clock::now();
+        let now = self.books.clock.now();
         // Those on their way are still due in the books.
         let (due, next) = self.books.lookup.webhooks_due(now, CONCURRENCY).await?;
         for webhook in due {

@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::answer::Refusal;
 use crate::card_number;
+use crate::profile::Bodies;
 
 const KEY_HEADER: &str = "idempotency-key";
 /// As long as the keys of the gateways that we know.
@@ -87,15 +88,18 @@ pub(crate) struct Keyed<T> {
 }
 
 impl<T: Checked> Keyed<T> {
-    pub(crate) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Self, Refusal> {
+    pub(crate) fn read(headers: &HeaderMap, body: &[u8], bodies: Bodies) -> Result<Self, Refusal> {
         let key = headers.get(KEY_HEADER).and_then(|key| key.to_str().ok());
         let key = key.ok_or_else(|| Refusal::invalid("Send the header Idempotency-Key."))?;
         check_key(key)?;
         let request: T = read(body)?;
-        let canonical = serde_json::to_vec(&request).expect("a request was JSON before");
+        let told_apart_by = match bodies {
+            Bodies::Content => serde_json::to_vec(&request).expect("a request was JSON before"),
+            Bodies::Bytes => body.to_vec(),
+        };
         Ok(Self {
             key: key.to_owned(),
-            digest: Sha256::digest(canonical).into(),
+            digest: Sha256::digest(told_apart_by).into(),
             request,
         })
     }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::client::Client;
-use crate::clock;
+use crate::clock::{self, Clock};
 use crate::folder::Folder;
 use crate::simulator::{GatewaySim, Host, Remains, StartError};
 
@@ -33,6 +33,7 @@ const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Running {
     place: watch::Receiver<Place>,
+    clock: Clock,
     stop: CancellationToken,
     thread: Option<JoinHandle<()>>,
 }
@@ -88,6 +89,11 @@ impl Running {
         self.place.borrow().ours
     }
 
+    /// Puts its clock forward, if it runs in this program: keys grow old, look-ups see more.
+    pub fn advance(&self, time: Duration) {
+        self.clock.advance(time);
+    }
+
     /// Stops it and waits until its books are closed; or leaves the one that was joined.
     pub async fn stop(mut self) {
         self.stop.cancel();
@@ -129,6 +135,7 @@ pub(crate) async fn start_or_join(sim: GatewaySim) -> Result<Running, StartError
     sim.check()?;
     let folder = Folder::open(&sim.dir)?;
     let stop = CancellationToken::new();
+    let clock = sim.clock.clone();
     let (opened, opening) = oneshot::channel();
     let line = Line {
         sim,
@@ -141,6 +148,7 @@ pub(crate) async fn start_or_join(sim: GatewaySim) -> Result<Running, StartError
     let place = opening.await.expect("the thread tells before it ends")?;
     Ok(Running {
         place,
+        clock,
         stop,
         thread: Some(thread),
     })

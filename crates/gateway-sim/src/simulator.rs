@@ -13,14 +13,14 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::books::{Books, BooksError, Rules};
+use crate::clock::Clock;
 use crate::folder::{Claim, Folder, FolderError};
-use crate::http::{Gateway, routes};
+use crate::http::{Gateway, Progress, routes};
 use crate::postman::{Postman, Receiver};
+use crate::profile::Profile;
 use crate::running::{self, Running};
 use crate::serve::serve;
 
-/// As long as the shortest of the gateways that we know keeps keys.
-const KEY_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 const WEBHOOK_FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why there is no gateway.
@@ -69,7 +69,8 @@ pub struct GatewaySim {
     listen: SocketAddr,
     receiver: Option<Receiver>,
     latency: Duration,
-    key_lifetime: Duration,
+    profile: Profile,
+    pub(crate) clock: Clock,
     first_pause: Duration,
     /// What is wrong with the settings, told when it is started.
     wrong_url: Option<String>,
@@ -84,7 +85,8 @@ impl GatewaySim {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             receiver: None,
             latency: Duration::ZERO,
-            key_lifetime: KEY_LIFETIME,
+            profile: Profile::DEFAULT,
+            clock: Clock::default(),
             first_pause: WEBHOOK_FIRST_PAUSE,
             wrong_url: None,
         }
@@ -128,10 +130,17 @@ impl GatewaySim {
         self
     }
 
-    /// Forgets used idempotency keys after this time; 24 hours unless told otherwise.
+    /// Is like this kind of gateway.
+    #[must_use]
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.profile = profile;
+        self
+    }
+
+    /// Forgets used idempotency keys after this time, whatever the profile says.
     #[must_use]
     pub fn key_lifetime(mut self, lifetime: Duration) -> Self {
-        self.key_lifetime = lifetime;
+        self.profile.key_lifetime = Some(lifetime);
         self
     }
 
@@ -163,10 +172,10 @@ impl GatewaySim {
     /// Opens the books and the socket.
     pub(crate) async fn open(&self, folder: &Folder, claim: Claim) -> Result<Host, StartError> {
         let rules = Rules {
-            key_lifetime: self.key_lifetime,
+            profile: self.profile,
             announces: self.receiver.is_some(),
         };
-        let (books, writer) = Books::open(folder.path(), rules)?;
+        let (books, writer) = Books::open(folder.path(), rules, self.clock.clone())?;
         let (listener, url) = self.bind(folder).await?;
         folder.tell_address(&url)?;
         Ok(Host {
@@ -176,6 +185,7 @@ impl GatewaySim {
             books,
             books_id: folder.books_id(),
             latency: self.latency,
+            profile: self.profile,
             remains: Remains { writer, claim },
         })
     }
@@ -212,6 +222,7 @@ pub(crate) struct Host {
     books: Books,
     books_id: String,
     latency: Duration,
+    profile: Profile,
     remains: Remains,
 }
 
@@ -228,6 +239,8 @@ impl Host {
             books: self.books,
             postman,
             latency: self.latency,
+            profile: self.profile,
+            progress: Progress::default(),
             books_id: self.books_id,
             stop: stop.clone(),
         };

@@ -6,17 +6,18 @@
 use std::time::Duration;
 
 use billing::gateway::{
-    CallError, Cancelled, Charge, Gateway, Movement, Refund, RefundVerdict, Verdict, Webhook,
-    WebhookError,
+    CallError, Cancelled, Capabilities, Charge, Gateway, Movement, Refund, RefundVerdict, Verdict,
+    Webhook, WebhookError,
 };
 use billing::ids::{PaymentId, RefundId};
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
-use gateway_sim::Address;
+use gateway_sim::{Address, Profile};
 use serde_json::json;
 use uuid::Uuid;
 
 mod answer;
+mod capabilities;
 mod client;
 mod webhook;
 mod wire;
@@ -25,9 +26,6 @@ use super::{GatewayConfig, Secret, TIMEOUT};
 pub use client::UrlError;
 use client::{Base, Client, Sent};
 
-/// The gateway keeps keys for 24 hours. What is left is for clocks that differ, and for a program
-/// that is frozen between its look at the clock and its call.
-const KEY_LIFETIME: Duration = Duration::from_secs(20 * 3600);
 /// As many as the gateway shows at once.
 const MOVEMENTS_MAX: usize = 1000;
 
@@ -36,6 +34,7 @@ const MOVEMENTS_MAX: usize = 1000;
 pub struct House {
     client: Client,
     secret: Option<Secret>,
+    capabilities: Capabilities,
 }
 
 impl House {
@@ -57,6 +56,7 @@ impl House {
         Self {
             client: Client::new(base, TIMEOUT),
             secret: None,
+            capabilities: capabilities::of(Profile::DEFAULT),
         }
     }
 
@@ -64,6 +64,14 @@ impl House {
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.client = self.client.with_timeout(timeout);
+        self
+    }
+
+    /// The same gateway, which is of this kind.
+    #[must_use]
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.capabilities = capabilities::of(profile);
+        self.client = self.client.with_keys(profile.key_lifetime.is_some());
         self
     }
 
@@ -75,7 +83,9 @@ impl House {
     }
 
     pub(super) fn configured(self, config: &GatewayConfig) -> Self {
-        self.timeout(config.timeout).secret(config.secret.clone())
+        self.timeout(config.timeout)
+            .profile(config.profile)
+            .secret(config.secret.clone())
     }
 
     async fn make_charge(&self, charge: &Charge) -> Result<Verdict, CallError> {
@@ -140,8 +150,8 @@ fn payment_of(text: &str) -> Option<PaymentId> {
 }
 
 impl Gateway for House {
-    fn key_lifetime(&self) -> Duration {
-        KEY_LIFETIME
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities
     }
 
     fn charge<'a>(&'a self, charge: &'a Charge) -> BoxFuture<'a, Result<Verdict, CallError>> {

@@ -90,6 +90,20 @@ impl Departures {
         answered.await.unwrap_or_else(|_| Err(Stays::broken()))
     }
 
+    /// Puts back an attempt that departed and surely was not sent.
+    pub(super) async fn stay(&self, payment: PaymentId) -> Result<(), Stays> {
+        let put_back = async {
+            let origin = Origin::of("consumer payments").because("nothing was sent");
+            let mut tx = self.outbox.begin(origin).await?;
+            payment::stay(&mut tx, payment).await?;
+            tx.commit().await.map_err(|CommitError(error)| error)
+        };
+        let put_back: Result<_, sqlx::Error> = put_back.await;
+        put_back
+            .map(|_| ())
+            .map_err(|error| Stays::of(&error.into()))
+    }
+
     /// Whether the world still asks for an attempt that departed before.
     pub(super) async fn is_wanted(&self, payment: PaymentId) -> Result<bool, Stays> {
         let pool = self.outbox.pool();

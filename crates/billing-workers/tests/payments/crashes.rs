@@ -114,7 +114,10 @@ async fn a_key_that_the_gateway_may_have_forgotten_is_not_used_again() {
         };
         die(&hand, &event, step).await;
         world
-            .run("update billing.payment set deadline = sent_at")
+            .run(
+                "update billing.payment
+                set sent_at = sent_at - interval '2 days', deadline = deadline - interval '2 days'",
+            )
             .await;
 
         Hand::of(&world).handle(&event).await;

@@ -3,11 +3,10 @@
 use std::future::pending;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use billing::gateway::{
-    CallError, Cancelled, Charge, Gateway, Movement, Refund, RefundVerdict, Verdict, Webhook,
-    WebhookError,
+    CallError, Cancelled, Capabilities, Charge, Gateway, Movement, Refund, RefundVerdict, Verdict,
+    Webhook, WebhookError,
 };
 use billing::ids::{PaymentId, RefundId};
 use billing_workers::gateways::House;
@@ -93,8 +92,8 @@ impl Gate {
 }
 
 impl Gateway for Gate {
-    fn key_lifetime(&self) -> Duration {
-        self.house.key_lifetime()
+    fn capabilities(&self) -> Capabilities {
+        self.house.capabilities()
     }
 
     fn charge<'a>(&'a self, charge: &'a Charge) -> BoxFuture<'a, Result<Verdict, CallError>> {

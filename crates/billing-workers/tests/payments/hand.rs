@@ -13,6 +13,7 @@ use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use crate::world::{PATIENCE, World};
 
@@ -114,6 +115,11 @@ impl Hand {
         }
     }
 
+    /// Asks for a payment, as the timer does that an unknown outcome leaves.
+    pub(crate) async fn ask(&self, payment: Uuid) {
+        self.handle(&unresolved(payment)).await;
+    }
+
     /// Handles an event until the gate stops a call, or to the end; then the process dies.
     pub(crate) async fn die_handling(self: &Arc<Self>, event: &Event) {
         let (hand, event) = (Arc::clone(self), event.clone());
@@ -131,6 +137,12 @@ impl Hand {
 
 async fn within(patience: Duration, what: impl Future<Output = ()>) {
     timeout(patience, what).await.unwrap();
+}
+
+/// The event that asks for a payment.
+pub(crate) fn unresolved(payment: Uuid) -> Event {
+    let payload = serde_json::json!({ "payment_id": payment });
+    Recorded::unlogged("payment.unresolved", 1, payment, payload).into()
 }
 
 fn event(row: &PgRow) -> Event {

@@ -18,6 +18,7 @@ fn config(folder: &tempfile::TempDir) -> GatewayConfig {
         url: None,
         secret: None,
         timeout: Duration::from_secs(5),
+        profile: gateway_sim::Profile::DEFAULT,
         webhook_url: None,
         simulator_dir: folder.path().join("gateway"),
     }

@@ -21,7 +21,7 @@ use outbox::{Origin, Outbox, UnitOfWork};
 use sha2::{Digest as _, Sha256};
 use sqlx::{AssertSqlSafe, PgPool};
 use tempfile::TempDir;
-use testkit::TestDb;
+use testkit::{TestDb, until};
 use uuid::Uuid;
 
 use crate::gate::Gate;
@@ -44,7 +44,7 @@ pub(crate) struct Customer {
 pub(crate) struct World {
     pub(crate) outbox: Outbox,
     pub(crate) gate: Arc<Gate>,
-    _sim: Running,
+    pub(crate) sim: Running,
     _folder: TempDir,
     _db: TestDb,
 }
@@ -67,16 +67,20 @@ impl World {
         set: impl FnOnce(GatewaySim) -> GatewaySim,
         timeout: Duration,
     ) -> Self {
-        let db = TestDb::billing().await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let sim = set(GatewaySim::at(folder.path())).start().await.unwrap();
-        let house = House::of_simulator(sim.address())
-            .timeout(timeout)
-            .secret(Secret::new(SECRET));
+        let house = House::of_simulator(sim.address()).timeout(timeout);
+        Self::of((sim, folder), house).await
+    }
+
+    /// With a gateway that runs, and our idea of it.
+    pub(crate) async fn of((sim, folder): (Running, TempDir), house: House) -> Self {
+        let db = TestDb::billing().await.unwrap();
+        let house = house.secret(Secret::new(SECRET));
         Self {
             outbox: Outbox::new(db.pool.clone()),
             gate: Arc::new(Gate::new(house)),
-            _sim: sim,
+            sim,
             _folder: folder,
             _db: db,
         }
@@ -97,13 +101,19 @@ impl World {
 
     /// One customer for each token, with a final invoice of 10.00 and some cents.
     pub(crate) async fn billed(&self, tokens: &[&str]) -> Vec<Customer> {
+        let cards: Vec<_> = tokens.iter().map(|token| (SIM, *token)).collect();
+        self.billed_at(&cards).await
+    }
+
+    /// The same, for cards of several gateways.
+    pub(crate) async fn billed_at(&self, cards: &[(&str, &str)]) -> Vec<Customer> {
         let price = self.price().await;
         let mut customers = Vec::new();
-        for (n, token) in tokens.iter().enumerate() {
+        for (n, (gateway, token)) in cards.iter().enumerate() {
             let due = usd(1_000 + i64::try_from(n).unwrap());
             let account = self.account(n).await;
             self.used((account, price), due).await;
-            let card = self.add_card(account, SIM, token).await;
+            let card = self.add_card(account, gateway, token).await;
             customers.push((account, card, due));
         }
         let month = "2024-09-01".parse().unwrap();
@@ -291,7 +301,8 @@ impl World {
         let mut all: Vec<Movement> = Vec::new();
         loop {
             let after = all.last().map_or(0, |movement| movement.seq);
-            let page = self.gate.house.statement(after).await.unwrap();
+            let page = async || self.gate.house.statement(after).await.ok();
+            let page = until("the statement", PATIENCE, page).await.unwrap();
             if page.is_empty() {
                 return all;
             }

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use billing::gateway::{
-    CallError, Cancelled, Charge, Gateway, Movement, Refund, RefundVerdict, Verdict, Webhook,
-    WebhookError,
+    CallError, Cancelled, Capabilities, Charge, Gateway, Movement, Refund, RefundVerdict, Verdict,
+    Webhook, WebhookError,
 };
 use billing::ids::{PaymentId, RefundId};
 use chrono::{DateTime, Utc};
@@ -62,8 +61,8 @@ impl Silent {
 }
 
 impl Gateway for Silent {
-    fn key_lifetime(&self) -> Duration {
-        self.gate.key_lifetime()
+    fn capabilities(&self) -> Capabilities {
+        self.gate.capabilities()
     }
 
     fn charge<'a>(&'a self, charge: &'a Charge) -> BoxFuture<'a, Result<Verdict, CallError>> {

@@ -109,6 +109,7 @@ fn decide(owed: &Owed, facts: Facts, event: Uuid, new: &mut Vec<NewAttempt>) -> 
         token: method.token,
         money: owed.due,
         description: owed.number.clone(),
+        sent_at: None,
         deadline: None,
     };
     new.push(NewAttempt {

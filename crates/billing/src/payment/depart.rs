@@ -41,6 +41,15 @@ pub async fn depart_all(
     Ok(sent)
 }
 
+/// Puts back an attempt that departed and surely was not sent, so that it may depart again: after a
+/// departure, a gateway without lasting keys is never sent anything any more.
+///
+/// # Errors
+/// The database's; the unit of work is then of no more use.
+pub async fn stay(tx: &mut UnitOfWork, payment: PaymentId) -> Result<(), sqlx::Error> {
+    store::stay(tx, payment).await
+}
+
 /// Whether an attempt that departed before, and never arrived as far as the gateway can tell, may
 /// be sent again: the world may have changed since, and then its key is to be burnt instead.
 ///

@@ -17,7 +17,7 @@ use crate::money::{Currency, Money, MoneyError};
 
 pub use by_hand::Recorded;
 pub(super) use by_hand::{insert_by_hand, recorded};
-pub(super) use moved::{Moved, cancel_overtaken, depart, is_wanted};
+pub(super) use moved::{Moved, cancel_overtaken, depart, is_wanted, stay};
 pub(super) use summary::by_id;
 pub use summary::{Summary, list, of_invoice};
 pub(super) use webhook::{keep, of_gateway};
@@ -165,7 +165,7 @@ pub(super) async fn attempts(
         -- payment: attempts
         select payment_id, payment.account_id, payment.invoice_id as "invoice_id!",
             payment.gateway as "gateway!", token, payment.currency, amount_minor, payment.state,
-            cause, deadline, series, number
+            cause, sent_at, deadline, series, number
         from billing.payment
         join billing.payment_method using (payment_method_id)
         join billing.invoice on invoice.invoice_id = payment.invoice_id
@@ -184,6 +184,7 @@ pub(super) async fn attempts(
             token: row.token,
             money: Money::new(row.amount_minor, Currency::parse(&row.currency)?),
             description: crate::ids::written_number(&row.series, row.number),
+            sent_at: row.sent_at,
             deadline: row.deadline,
         };
         let open = Open {

@@ -150,7 +150,7 @@ pub(super) async fn lock_open(
     let rows = sqlx::query!(
         r#"
         -- refund: to be sent
-        select refund_id, refund.state, refund.currency, refund.amount_minor,
+        select refund_id, refund.state, refund.currency, refund.amount_minor, refund.sent_at,
             gateway as "gateway!", payment.gateway_ref as "charge_ref!"
         from billing.refund
         join billing.payment using (payment_id)
@@ -171,6 +171,7 @@ pub(super) async fn lock_open(
                 charge_ref: row.charge_ref,
                 money: Money::new(row.amount_minor, Currency::parse(&row.currency)?),
             },
+            sent_at: row.sent_at,
         };
         Ok((refund, (row.state, sending)))
     });

@@ -14,6 +14,13 @@ use crate::request::CancelRequest;
 /// Burns a key that was not used, or tells the charge that it made.
 pub(super) fn cancel_by_key(page: &Page<'_>, order: &CancelRequest) -> rusqlite::Result<Written> {
     let key = &order.idempotency_key;
+    if !page.rules.profile.cancels_by_key {
+        return Ok(Written::refused(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "This gateway does not cancel by key.",
+        ));
+    }
     let told = match key::used_for(page, key)? {
         Use::Never => {
             key::burn(page, key)?;

@@ -5,9 +5,10 @@ use rusqlite::Row;
 
 use super::key::{self, FirstAnswer, Known};
 use super::{Page, Written, webhook};
-use crate::answer::Answer;
+use crate::answer::{Answer, Refusal};
 use crate::behaviour::Behaviour;
 use crate::charge::{Charge, Decline, Status, charge_id};
+use crate::profile::Errors;
 use crate::request::{ChargeRequest, Keyed};
 
 /// What the card's issuer says.
@@ -35,19 +36,21 @@ pub(super) fn charge(page: &Page<'_>, order: &Keyed<ChargeRequest>) -> rusqlite:
     let charge = match decide(page, behaviour, order)? {
         Verdict::Captured { amount_minor } => captured(page, &order.request, amount_minor)?,
         Verdict::Declined { code, soft } => declined(page, &order.request, code, soft)?,
-        Verdict::Broken => return Ok(broken()),
+        Verdict::Broken => return broken(page, &order.key),
         Verdict::Busy => return Ok(busy()),
     };
-    let status = match behaviour {
-        Behaviour::UnknownCard => StatusCode::PAYMENT_REQUIRED,
-        _ => StatusCode::CREATED,
+    let errors = page.rules.profile.errors;
+    let answer = match behaviour {
+        Behaviour::UnknownCard => Answer::new(StatusCode::PAYMENT_REQUIRED, &charge.seen),
+        Behaviour::TimeoutCharged(_) if errors != Errors::GoOn => Refusal::silent().answer(),
+        _ => Answer::new(StatusCode::CREATED, &charge.seen),
     };
-    let answer = Answer::new(status, &charge.seen);
     let first = FirstAnswer {
         operation: "charge",
         digest: order.digest,
         answer: &answer,
         charge: Some(charge.number),
+        is_forgotten: errors == Errors::Forget && !answer.status.is_success(),
     };
     key::keep(page, &order.key, &first)?;
     let copies = if behaviour == Behaviour::DuplicateWebhook {
@@ -77,6 +80,9 @@ fn decide(
             declined("insufficient_funds", true)
         }
         Behaviour::FailThenOk if key::is_first_time(page, "key", &order.key)? => Verdict::Broken,
+        Behaviour::FailOnce if key::is_first_time(page, "token", &order.request.token)? => {
+            Verdict::Broken
+        }
         Behaviour::BusyThenOk if key::is_first_time(page, "key", &order.key)? => Verdict::Busy,
         Behaviour::WrongAmount => Verdict::Captured {
             amount_minor: asked - asked / 2,
@@ -84,6 +90,7 @@ fn decide(
         Behaviour::Approve
         | Behaviour::SoftThenOk
         | Behaviour::FailThenOk
+        | Behaviour::FailOnce
         | Behaviour::BusyThenOk
         | Behaviour::TimeoutCharged(_)
         | Behaviour::Slow(_)
@@ -171,9 +178,13 @@ fn record(
     Ok(Recorded { number, seen })
 }
 
-fn broken() -> Written {
+fn broken(page: &Page<'_>, key: &str) -> rusqlite::Result<Written> {
     let message = "The gateway failed on purpose before it charged; send the same key again.";
-    Written::refused(StatusCode::INTERNAL_SERVER_ERROR, "injected", message)
+    let written = Written::refused(StatusCode::INTERNAL_SERVER_ERROR, "injected", message);
+    if page.rules.profile.errors == Errors::Repeat {
+        key::save_error(page, key, &written.answer)?;
+    }
+    Ok(written)
 }
 
 fn busy() -> Written {

@@ -1,9 +1,8 @@
 //! Idempotency keys: the first answer to a key is the answer to it.
 //!
 //! A key that was used is forgotten after its lifetime and is new again, as with real gateways. A
-//! burnt key stays burnt: it fences off a request that may be late by any time.
-
-use std::time::Duration;
+//! burnt key stays burnt: it fences off a request that may be late by any time. What an error
+//! leaves of its key is for the profile to say.
 
 use axum::http::StatusCode;
 use rusqlite::OptionalExtension as _;
@@ -11,6 +10,7 @@ use rusqlite::OptionalExtension as _;
 use super::{Page, Written};
 use crate::answer::Answer;
 use crate::clock::Moment;
+use crate::profile::Profile;
 
 /// What the books say about a key.
 pub(super) enum Known {
@@ -29,8 +29,9 @@ struct Row {
 }
 
 impl Row {
-    fn is_forgotten(&self, now: Moment, lifetime: Duration) -> bool {
-        self.operation != "burnt" && now.since(self.created_at) >= lifetime
+    fn is_forgotten(&self, now: Moment, profile: &Profile) -> bool {
+        let is_known = |lifetime| now.since(self.created_at) < lifetime;
+        self.operation != "burnt" && !profile.key_lifetime.is_some_and(is_known)
     }
 }
 
@@ -41,10 +42,14 @@ pub(super) fn look_up(
     key: &str,
     digest: [u8; 32],
 ) -> rusqlite::Result<Known> {
+    if page.rules.profile.throttles && is_first_time(page, "throttled", key)? {
+        return Ok(Known::Answered(throttled()));
+    }
     let Some(row) = read(page, key)? else {
-        return Ok(Known::Free);
+        let saved = saved_error(page, key)?;
+        return Ok(saved.map_or(Known::Free, Known::Answered));
     };
-    if row.is_forgotten(page.now, page.rules.key_lifetime) {
+    if row.is_forgotten(page.now, &page.rules.profile) {
         return Ok(Known::Free);
     }
     let same = row.operation == operation && row.digest == Some(digest);
@@ -66,6 +71,28 @@ pub(super) fn look_up(
 fn repeat(status: u16, body: Vec<u8>) -> Written {
     let status = StatusCode::from_u16(status).expect("the books keep statuses that were sent");
     Written::told(Answer { status, body })
+}
+
+fn throttled() -> Written {
+    let message = "Too many requests; nothing was done. Send the same key again a little later.";
+    Written::refused(StatusCode::TOO_MANY_REQUESTS, "throttled", message)
+}
+
+fn saved_error(page: &Page<'_>, key: &str) -> rusqlite::Result<Option<Written>> {
+    let mut statement = page
+        .tx
+        .prepare_cached("select status, body from saved_error where key = ?1")?;
+    let row = statement.query_row([key], |row| Ok(repeat(row.get(0)?, row.get(1)?)));
+    row.optional()
+}
+
+/// Makes an error the answer to its key for ever.
+pub(super) fn save_error(page: &Page<'_>, key: &str, answer: &Answer) -> rusqlite::Result<()> {
+    let mut statement = page
+        .tx
+        .prepare_cached("insert into saved_error (key, status, body) values (?1, ?2, ?3)")?;
+    statement.execute((key, answer.status.as_u16(), &answer.body))?;
+    Ok(())
 }
 
 fn read(page: &Page<'_>, key: &str) -> rusqlite::Result<Option<Row>> {
@@ -91,6 +118,8 @@ pub(super) struct FirstAnswer<'a> {
     pub(super) answer: &'a Answer,
     /// The charge that was made, by its number.
     pub(super) charge: Option<i64>,
+    /// Whether the key can be used anew from the beginning; what it was used for stays known.
+    pub(super) is_forgotten: bool,
 }
 
 /// Keeps the first answer to the key.
@@ -102,6 +131,11 @@ pub(super) fn keep(page: &Page<'_>, key: &str, first: &FirstAnswer<'_>) -> rusql
          values (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     let status = first.answer.status.as_u16();
+    let since = if first.is_forgotten {
+        Moment::FIRST
+    } else {
+        page.now
+    };
     statement.execute((
         key,
         first.operation,
@@ -109,7 +143,7 @@ pub(super) fn keep(page: &Page<'_>, key: &str, first: &FirstAnswer<'_>) -> rusql
         status,
         &first.answer.body,
         first.charge,
-        page.now,
+        since,
     ))?;
     Ok(())
 }

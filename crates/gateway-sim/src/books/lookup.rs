@@ -36,42 +36,44 @@ impl Lookup {
             .await
     }
 
-    /// All charges with the caller's reference, oldest first.
+    /// All charges with the caller's reference that were made by then, oldest first.
     pub(crate) async fn charges_by_reference(
         self: &Arc<Self>,
         reference: String,
+        made_by: Moment,
     ) -> Result<Vec<Charge>, Refusal> {
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(
                 "select number, reference, amount_minor, currency, refunded_minor,
                         decline_code, soft, created_at
                  from charge
-                 where reference = ?1
+                 where reference = ?1 and created_at <= ?2
                  order by number
-                 limit ?2",
+                 limit ?3",
             )?;
-            let found = statement.query_map((reference, SAME_REFERENCE_MAX), charges::from_row)?;
-            found.collect()
+            let asked = (reference, made_by, SAME_REFERENCE_MAX);
+            statement.query_map(asked, charges::from_row)?.collect()
         })
         .await
     }
 
-    /// All refunds with the caller's reference, oldest first.
+    /// All refunds with the caller's reference that were made by then, oldest first.
     pub(crate) async fn refunds_by_reference(
         self: &Arc<Self>,
         reference: String,
+        made_by: Moment,
     ) -> Result<Vec<Refund>, Refusal> {
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(
                 "select r.number, r.charge, r.reference, r.amount_minor, c.currency, r.created_at
                  from refund r
                  join charge c on c.number = r.charge
-                 where r.reference = ?1
+                 where r.reference = ?1 and r.created_at <= ?2
                  order by r.number
-                 limit ?2",
+                 limit ?3",
             )?;
-            let found = statement.query_map((reference, SAME_REFERENCE_MAX), refunds::from_row)?;
-            found.collect()
+            let asked = (reference, made_by, SAME_REFERENCE_MAX);
+            statement.query_map(asked, refunds::from_row)?.collect()
         })
         .await
     }

@@ -42,6 +42,7 @@ fn give_back(
         digest: order.digest,
         answer: &answer,
         charge: None,
+        is_forgotten: false,
     };
     key::keep(page, &order.key, &first)?;
     Ok(Written {

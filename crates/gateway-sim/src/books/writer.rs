@@ -9,7 +9,7 @@ use tracing::error;
 
 use super::{BooksError, Outcome, Page, Rules, Written, cancel, charge, refund, webhook};
 use crate::answer::Refusal;
-use crate::clock::{self, Moment};
+use crate::clock::{Clock, Moment};
 use crate::request::{CancelRequest, ChargeRequest, Keyed, RefundRequest};
 
 /// Orders that may wait; whoever comes then waits to be let in.
@@ -46,12 +46,14 @@ impl Writer {
     pub(super) fn start(
         connection: Connection,
         rules: Rules,
+        clock: Clock,
     ) -> Result<(Self, JoinHandle<()>), BooksError> {
         let last = last_moment(&connection)?;
         let (queue, waiting) = mpsc::channel(QUEUE);
         let mut pen = Pen {
             connection,
             rules,
+            clock,
             last,
         };
         let thread = std::thread::Builder::new().name("gateway-books".to_owned());
@@ -87,6 +89,7 @@ fn last_moment(connection: &Connection) -> rusqlite::Result<Moment> {
 struct Pen {
     connection: Connection,
     rules: Rules,
+    clock: Clock,
     last: Moment,
 }
 
@@ -94,7 +97,7 @@ impl Pen {
     fn run(&mut self, mut queue: mpsc::Receiver<Waiting>) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         while queue.blocking_recv_many(&mut batch, BATCH_MAX) > 0 {
-            self.last = clock::now().max(self.last);
+            self.last = self.clock.now().max(self.last);
             match self.commit(&batch) {
                 Ok(written) => answer(batch.drain(..), written),
                 Err(error) => {

@@ -39,7 +39,11 @@ pub(super) async fn charges(
     asked: Asked<ByReference>,
 ) -> Result<Answer, Refusal> {
     let reference = understood(asked)?.reference;
-    let charges = gateway.books.lookup.charges_by_reference(reference).await?;
+    let charges = gateway
+        .books
+        .lookup
+        .charges_by_reference(reference, gateway.seen_until())
+        .await?;
     Ok(Answer::new(StatusCode::OK, &json!({ "charges": charges })))
 }
 
@@ -60,7 +64,11 @@ pub(super) async fn refunds(
     asked: Asked<ByReference>,
 ) -> Result<Answer, Refusal> {
     let reference = understood(asked)?.reference;
-    let refunds = gateway.books.lookup.refunds_by_reference(reference).await?;
+    let refunds = gateway
+        .books
+        .lookup
+        .refunds_by_reference(reference, gateway.seen_until())
+        .await?;
     Ok(Answer::new(StatusCode::OK, &json!({ "refunds": refunds })))
 }
 
@@ -85,7 +93,11 @@ pub(super) async fn statement(
 }
 
 pub(super) async fn health(State(gateway): Shared) -> Json<Value> {
-    Json(json!({ "status": "ok", "books": gateway.books_id }))
+    Json(json!({
+        "status": "ok",
+        "books": gateway.books_id,
+        "profile": gateway.profile.name,
+    }))
 }
 
 fn understood<T>(asked: Asked<T>) -> Result<T, Refusal> {

@@ -7,6 +7,7 @@ mod caller;
 mod cancelling;
 mod crashes;
 mod keys;
+mod profiles;
 mod receiver;
 mod refunds;
 mod refusals;

@@ -6,6 +6,7 @@
 //! | 409 `key_burnt` | cancelled: it never happened and never will |
 //! | 429; 503 `busy` with `Retry-After` | busy: nothing was done |
 //! | 3xx, 401, 403, 404, 405 | nothing was done: we are not let in, or this is no gateway |
+//! | 409 `in_progress` | unknown: the first request with the key is under way |
 //! | 408, any other from 500 upwards, anything unreadable | unknown |
 //! | any other from 400 upwards | refused |
 
@@ -103,6 +104,7 @@ fn trouble(answer: &Answer) -> CallError {
     let after = answer.retry_after;
     match answer.status {
         StatusCode::CONFLICT if code == "key_burnt" => CallError::Cancelled,
+        StatusCode::CONFLICT if code == "in_progress" => CallError::Unknown(error),
         StatusCode::TOO_MANY_REQUESTS => CallError::Busy { error, after },
         StatusCode::SERVICE_UNAVAILABLE if code == "busy" && after.is_some() => {
             CallError::Busy { error, after }

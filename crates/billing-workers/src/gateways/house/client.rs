@@ -6,7 +6,7 @@
 //!
 //! The library sends a request a second time in one case alone: on an idle connection that turned
 //! out to be closed before the first byte was written. Were it wrong about that, the idempotency
-//! key would still make one charge of both.
+//! key would still make one charge of both. Where keys mean nothing it is told not to.
 
 mod in_time;
 
@@ -152,10 +152,15 @@ pub(super) struct Client {
     base: Base,
     pool: Pool<InTime<HttpsConnector<HttpConnector>>, Full<Bytes>>,
     timeout: Duration,
+    has_keys: bool,
 }
 
 impl Client {
     pub(super) fn new(base: Base, timeout: Duration) -> Self {
+        Self::open(base, timeout, true)
+    }
+
+    fn open(base: Base, timeout: Duration, has_keys: bool) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -171,16 +176,22 @@ impl Client {
         let pool = Pool::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
+            .retry_canceled_requests(has_keys)
             .build(connector);
         Self {
             base,
             pool,
             timeout,
+            has_keys,
         }
     }
 
     pub(super) fn with_timeout(self, timeout: Duration) -> Self {
-        Self::new(self.base, timeout)
+        Self::open(self.base, timeout, self.has_keys)
+    }
+
+    pub(super) fn with_keys(self, has_keys: bool) -> Self {
+        Self::open(self.base, self.timeout, has_keys)
     }
 
     pub(super) async fn send(&self, sent: Sent) -> Result<Answer, CallError> {

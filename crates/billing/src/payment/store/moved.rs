@@ -59,6 +59,21 @@ pub(crate) async fn depart(
     Ok(sent.into_iter().map(PaymentId::from).collect())
 }
 
+/// Marks an attempt as not sent, unless somebody learnt something of it.
+pub(crate) async fn stay(tx: &mut PgConnection, payment: PaymentId) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "
+        -- payment: stay
+        update billing.payment set state = 'created', sent_at = null, deadline = null
+        where payment_id = $1 and state = 'sent'
+        ",
+        Uuid::from(payment),
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
 /// Whether the world still asks for an attempt that departed, by the rule of departures.
 pub(crate) async fn is_wanted(
     connection: &mut PgConnection,

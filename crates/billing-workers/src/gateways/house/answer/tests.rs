@@ -100,6 +100,7 @@ fn every_other_answer_says_whether_something_may_have_happened() {
         // Busy, without a word on when to come again: a box between may have said it.
         (503, refusal("busy"), "unknown"),
         (504, refusal("timeout"), "unknown"),
+        (409, refusal("in_progress"), "unknown"),
         (408, json!(null), "unknown"),
         (204, json!(null), "unknown"),
         (201, json!("not a charge"), "unknown"),
