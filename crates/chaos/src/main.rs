@@ -119,6 +119,7 @@ async fn alone(
         accounts: args.accounts,
         seed: plan.seed,
         planted,
+        profile: plan.profile,
         nats: plan.transport == Transport::Nats,
     };
     schedule::run((&house, programs), plan, load, &args.keep()).await

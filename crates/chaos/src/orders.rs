@@ -88,21 +88,40 @@ async fn hurry(site: &mut Site) -> Result<()> {
     for _ in 0..3 {
         let now = "update outbox.timer set due_at = clock_timestamp()";
         sqlx::query(now).execute(&site.pool).await?;
-        let pool = site.pool.clone();
-        until("timers to fire", WITHIN, async || {
-            site.look_after().ok()?;
-            let left = "select not exists (
-                select from outbox.timer where due_at <= clock_timestamp())";
-            sqlx::query_scalar::<_, bool>(left)
-                .fetch_one(&pool)
-                .await
-                .ok()?
-                .then_some(())
-        })
-        .await?;
+        until_fired(site).await?;
         site.until_quiet().await?;
     }
     Ok(())
+}
+
+/// Unknown outcomes are asked for at growing intervals; here at once, and so often.
+const LOOK_UPS: u32 = 6;
+
+/// Hours pass, as far as payments with an unknown outcome know.
+pub(crate) async fn ask_again(site: &mut Site) -> Result<()> {
+    for _ in 0..LOOK_UPS {
+        let at_once = "update outbox.timer set due_at = clock_timestamp()
+            where topic in ('payment.unresolved', 'refund.unresolved')";
+        let asked = sqlx::query(at_once).execute(&site.pool).await?;
+        if asked.rows_affected() == 0 {
+            break;
+        }
+        until_fired(site).await?;
+        site.until_quiet().await?;
+    }
+    Ok(())
+}
+
+async fn until_fired(site: &mut Site) -> Result<()> {
+    let pool = site.pool.clone();
+    until("timers to fire", WITHIN, async || {
+        site.look_after().ok()?;
+        let fired = "select not exists (
+            select from outbox.timer where due_at <= clock_timestamp())";
+        let fired = sqlx::query_scalar::<_, bool>(fired).fetch_one(&pool);
+        fired.await.ok()?.then_some(())
+    })
+    .await
 }
 
 /// The log is taken for one of another cluster, as after a dump was restored.

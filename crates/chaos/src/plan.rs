@@ -5,6 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use std::ops::Range;
 
 use fastrand::Rng;
+use gateway_sim::Profile;
 use testkit::Trouble;
 
 use crate::failpoints;
@@ -134,6 +135,8 @@ pub(crate) enum Transport {
 pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) transport: Transport,
+    /// What kind of gateway there is.
+    pub(crate) profile: &'static str,
     /// Whether operators give their orders, once the month is closed.
     pub(crate) orders: bool,
     pub(crate) faults: Vec<(i64, Fault)>,
@@ -157,9 +160,14 @@ impl Plan {
         let points = failpoints::within(transport == Transport::Nats, orders);
         faults.extend((0..waiting).map(|_| (0, Fault::in_wait(&mut rng, &points))));
         faults.sort_by_key(|(after, _)| *after);
+        let profile = match rng.bool() {
+            true => Profile::DEFAULT,
+            false => Profile::ALL[rng.usize(..Profile::ALL.len())],
+        };
         Self {
             seed,
             transport,
+            profile: profile.name,
             orders,
             faults,
         }
@@ -173,6 +181,7 @@ impl Plan {
                 "nats" => Transport::Nats,
                 _ => Transport::Postgres,
             },
+            profile: Profile::DEFAULT.name,
             orders: kind == "orders",
             faults: vec![(0, fault)],
         }
@@ -202,6 +211,9 @@ impl Display for Plan {
         write!(out, "seed {}", self.seed)?;
         if self.transport == Transport::Nats {
             out.write_str(" over NATS")?;
+        }
+        if self.profile != Profile::DEFAULT.name {
+            write!(out, " at a gateway of the kind {}", self.profile)?;
         }
         if self.orders {
             out.write_str(" with orders")?;

@@ -24,7 +24,7 @@ const fn bug(code: &'static str, name: &'static str, what: &'static str) -> Bug 
     Bug { code, name, what }
 }
 
-const BUGS: [Bug; 9] = [
+const BUGS: [Bug; 10] = [
     bug(
         "B03",
         "LateOnesForgotten",
@@ -41,6 +41,11 @@ const BUGS: [Bug; 9] = [
         "effects are committed before the position, in transactions of their own",
     ),
     bug("B08", "B08", "a payment has another key at each try"),
+    bug(
+        "B09",
+        "B09",
+        "a payment is marked as sent only after the call",
+    ),
     bug("B10", "B10", "no answer is taken for a failure"),
     bug("B14", "B14", "an invoice's number is from a sequence"),
     bug(

@@ -156,6 +156,7 @@ async fn work(
         outbox::clock::pause(LOOK).await;
     }
     site.until_quiet().await?;
+    orders::ask_again(site).await?;
     // Retention takes some away.
     outcome.events = site.events().await.unwrap_or_default();
     match plan.orders {

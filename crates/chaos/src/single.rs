@@ -34,6 +34,7 @@ pub(crate) async fn run(args: &Args, programs: &Path, tally: &mut Tally) -> Resu
                 accounts,
                 seed: 1,
                 planted: None,
+                profile: plan.profile,
                 nats: plan.transport == Transport::Nats,
             };
             (schedule::run(at, &plan, load, &args.keep()).await, plan)

@@ -66,6 +66,8 @@ pub(crate) struct Load {
     pub(crate) seed: u64,
     /// The bug that its programs have.
     pub(crate) planted: Option<&'static str>,
+    /// Of which kind the gateway is.
+    pub(crate) profile: &'static str,
     /// Whether a NATS server carries the log.
     pub(crate) nats: bool,
 }
@@ -106,6 +108,7 @@ impl Site {
             ("BILLING_GATEWAY_SECRET", SECRET.into()),
             ("BILLING_LISTEN", api.into()),
             ("BILLING_WEBHOOK_URL", webhooks.clone().into()),
+            ("BILLING_GATEWAY_PROFILE", load.profile.into()),
             ("FAILPOINTS", folder.path().join("failpoints").into()),
             ("RUST_LOG", "info,sqlx=warn".into()),
         ];
@@ -172,6 +175,7 @@ impl Site {
             ["--webhook-url", webhooks],
             ["--webhook-secret", SECRET],
             ["--webhook-pause-ms", "100"],
+            ["--profile", self.load.profile],
         ];
         let arguments = [arguments.as_flattened(), &["--join"]].concat();
         self.start("gateway", "gateway-sim", &arguments)?;
