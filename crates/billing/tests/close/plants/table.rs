@@ -59,7 +59,7 @@ pub(super) const PLANTS: &[Plant] = &[
         "delete from billing.transfer where source_kind = 'refund'",
     ),
     (
-        &["L8"],
+        &["L8", "E3", "P4"],
         "a refund posted before it was made",
         "update billing.refund set state = 'sent', settled_at = null, credit_minor = null",
     ),
@@ -110,7 +110,7 @@ pub(super) const PLANTS: &[Plant] = &[
         "update billing.line set description = 'Something else' where line_no = 1",
     ),
     (
-        &["I6", "H1", "H2", "R1"],
+        &["I6", "H1", "H2", "R1", "A1"],
         "paid without money",
         "update billing.invoice set state = 'paid', paid_at = now() where currency = 'JPY'",
     ),
