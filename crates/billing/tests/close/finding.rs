@@ -133,7 +133,8 @@ async fn a_writer_commits_while_a_check_looks() {
     books.somebody_waits().await;
 
     let has_read = "select count(*) from pg_locks where granted and mode = 'AccessShareLock'
-        and relation = 'billing.account'::regclass";
+        and relation = 'billing.account'::regclass
+        and database = (select oid from pg_database where datname = current_database())";
     assert_eq!(books.ask(has_read).await, "1", "it is amid its statement");
     write(books.pool()).await.unwrap();
     lock.rollback().await.unwrap();

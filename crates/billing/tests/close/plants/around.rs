@@ -57,8 +57,7 @@ pub(super) const PLANTS: &[Plant] = &[
     (
         &["X2"],
         "an index that was never finished",
-        "update pg_index set indisvalid = false
-        where indexrelid = 'billing.payment_of_account'::regclass",
+        "create index unfinished on only outbox.event (at)",
     ),
 ];
 

@@ -115,7 +115,8 @@ pub(super) const PLANTS: &[Plant] = &[
     (
         &["N1"],
         "a receipt that went to another customer",
-        "update billing.notice set account_id = gen_random_uuid()
+        "update billing.notice set account_id = (
+            select account_id from billing.account where external_id = 'zero')
         where notice_id = (select min(notice_id::text)::uuid from billing.notice
             where kind = 'receipt' and invoice_id is null)",
     ),
@@ -207,5 +208,47 @@ pub(super) const PLANTS: &[Plant] = &[
         "credit used for another's invoice",
         "update billing.credit_use set account_id = (
             select account_id from billing.account where external_id = 'zero')",
+    ),
+    (
+        &["P2"],
+        "another customer's card charged",
+        "update billing.payment set payment_method_id = (
+            select payment_method_id from billing.payment where state = 'declined' limit 1)
+        where state = 'unknown'",
+    ),
+    (
+        &["P3", "L8", "E3"],
+        "an unknown refund that nobody asks for",
+        "update billing.refund set state = 'unknown', settled_at = null, credit_minor = null",
+    ),
+    (
+        &["A1", "E5"],
+        "a hold that nobody placed",
+        "delete from outbox.event where topic = 'hold.placed'",
+    ),
+    (
+        &["A1", "E5"],
+        "an invoice that nobody said was paid",
+        "delete from outbox.event where topic = 'invoice.paid'",
+    ),
+    (
+        &["A1"],
+        "a refund that nobody asked for",
+        "delete from outbox.event where topic = 'refund.requested'",
+    ),
+    (
+        &["E2", "E4"],
+        "an event of a hold that was rolled back",
+        "insert into outbox.event (event_id, topic, schema_version, key, part, lane, payload, actor)
+        values (gen_random_uuid(), 'hold.placed', 1, gen_random_uuid(), 0, 1,
+            jsonb_build_object('hold_id', gen_random_uuid()), 'Ada')",
+    ),
+    (
+        &["M4", "E4"],
+        "a close that was settled twice",
+        "insert into outbox.event (event_id, topic, schema_version, key, part, lane, payload, actor)
+        select gen_random_uuid(), 'month_close.settled', 1, run_id, 0, 1,
+            jsonb_build_object('run_id', run_id), 'Ada'
+        from billing.month_close, generate_series(1, 2)",
     ),
 ];
