@@ -3,8 +3,7 @@
 select event_id, topic, event.key
 from outbox.event
 left join billing.invoice on invoice_id::text = payload ->> 'invoice_id'
-where topic in ('invoice.finalized', 'invoice.paid', 'payment.wanted', 'dunning.due')
-    and invoice_id is null
+where topic in ('payment.wanted', 'dunning.due') and invoice_id is null
 union all
 select event_id, topic, event.key
 from outbox.event
@@ -12,32 +11,37 @@ left join billing.account on account_id = event.key
 where topic in ('account.created', 'account.changed') and account_id is null
 union all
 select event_id, topic, event.key
-from (
-    select event_id, topic, key, payload, split_part(topic, '.', 1) as kind
-    from outbox.event
-    where topic like any (array[
-        'price.%', 'month_close.%', 'subscription.%', 'payment_method.%', 'credit.%', 'hold.%',
-        'refund.%'
-    ])
-) as event
+from outbox.event
+left join billing.month_close on run_id::text = payload ->> 'run_id'
+where topic like 'month_close.%' and run_id is null
+union all
+-- Of these each is named by the row that it tells of.
+select event_id, topic, event.key
+from outbox.event
 left join (
-    select 'price' as kind, price_id::text as id from billing.price
+    select announced_by as named from billing.price
     union all
-    select 'month_close', run_id::text from billing.month_close
+    select announced_by from billing.subscription
     union all
-    select 'subscription', subscription_id::text from billing.subscription
+    select announced_by from billing.payment_method
     union all
-    select 'payment_method', payment_method_id::text from billing.payment_method
+    select removed_event from billing.payment_method where removed_event is not null
     union all
-    select 'credit', credit_id::text from billing.credit
+    select announced_by from billing.credit
     union all
-    select 'hold', hold_id::text from billing.hold
+    select announced_by from billing.hold
     union all
-    select 'refund', refund_id::text from billing.refund
-) as told_of
-    on told_of.kind = event.kind
-    and told_of.id = payload ->> case event.kind
-        when 'month_close' then 'run_id'
-        else event.kind || '_id'
-    end
-where told_of.id is null
+    select released_event from billing.hold where released_event is not null
+    union all
+    select requested_event from billing.refund
+    union all
+    select announced_by from billing.invoice
+    union all
+    select paid_event from billing.invoice where paid_event is not null
+) as named_by_row on named = event_id
+where topic in (
+        'price.created', 'subscription.started', 'payment_method.added', 'payment_method.removed',
+        'credit.granted', 'hold.placed', 'hold.released', 'refund.requested', 'invoice.finalized',
+        'invoice.paid'
+    )
+    and named is null

@@ -7,7 +7,7 @@ left join (
         count(*) filter (where topic = 'month_close.started') as started,
         count(*) filter (where topic = 'month_close.reopened') as reopened,
         count(*) filter (where topic = 'month_close.completed') as completed,
-        -- A batch ends once; a month that was opened again has another.
+        -- A batch ends once, and a month that was opened again has another.
         count(*) filter (where topic = 'month_close.settled') as settled,
         count(distinct key) filter (where topic = 'month_close.settled') as batches
     from outbox.event
