@@ -308,14 +308,15 @@ impl Transactional for Notices {
                 _ => ("release", &facts["hold_id"]),
             };
             sqlx::query(
-                "insert into billing.notice (notice_id, account_id, kind, cause, state, recipient,
-                    subject, message_id, sent_at)
-                values (gen_random_uuid(), $1, $2, $3::uuid, 'sent', 'a@b', 'News',
+                "insert into billing.notice (notice_id, account_id, kind, cause, invoice_id, state,
+                    recipient, subject, message_id, sent_at)
+                values (gen_random_uuid(), $1, $2, $3::uuid, $4::uuid, 'sent', 'a@b', 'News',
                     gen_random_uuid()::text, clock_timestamp())",
             )
             .bind(event.key)
             .bind(kind)
             .bind(cause.as_str())
+            .bind(facts["invoice_id"].as_str())
             .execute(&mut **tx)
             .await?;
         }

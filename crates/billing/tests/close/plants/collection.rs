@@ -118,7 +118,7 @@ pub(super) const PLANTS: &[Plant] = &[
         "update billing.notice set account_id = (
             select account_id from billing.account where external_id = 'zero')
         where notice_id = (select min(notice_id::text)::uuid from billing.notice
-            where kind = 'receipt' and invoice_id is null)",
+            where kind = 'receipt')",
     ),
     (
         &["N2"],
