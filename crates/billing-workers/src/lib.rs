@@ -110,7 +110,7 @@ pub fn specs() -> [ConsumerSpec; 8] {
 }
 
 const CHECKS: &str = "checks";
-/// Each check has its own bound; all together take two minutes at a million invoices.
+/// Each check has its own bound; all together take minutes at a million invoices.
 const CHECKS_TIMEOUT: Duration = Duration::from_secs(1800);
 /// A run always outlasts its batch, and nothing else is in it.
 const CHECKS_PATIENCE: Duration = Duration::from_secs(1);

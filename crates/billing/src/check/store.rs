@@ -13,9 +13,9 @@ pub(super) async fn begin(pool: &PgPool) -> Result<PgTransaction<'static>, sqlx:
     pool.begin_with(BEGIN).await
 }
 
-/// The same beside people at work: of the slowest check at a million invoices the bound is fifty
-/// times its time, and who changes a table or drops a partition is not waited for. A statement
-/// whose program has died ends within seconds.
+/// The same beside people at work: a check has far more time than all of them took at a million
+/// invoices, and who changes a table or drops a partition is not waited for. A statement whose
+/// program has died ends within seconds.
 const BEGIN_BOUNDED: &str = "begin isolation level repeatable read, read only; \
     set local jit = off; set local work_mem = '128MB'; \
     set local max_parallel_workers_per_gather = 0; \
