@@ -41,6 +41,16 @@ begin
         using errcode = 'restrict_violation';
 end $$;
 
+CREATE FUNCTION billing.refuse_rewriting() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog'
+    AS $$
+begin
+    raise exception 'what is posted stays (% of %)', lower(tg_op), tg_relid::regclass
+        using errcode = 'restrict_violation',
+              hint = 'Correct it with another transfer.';
+end $$;
+
 CREATE FUNCTION billing.refuse_silent_end() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog'
@@ -74,6 +84,23 @@ CREATE TABLE billing.balance (
     CONSTRAINT balance_book_known CHECK ((book = ANY (ARRAY['receivable'::text, 'customer_credit'::text])))
 )
 WITH (fillfactor='50');
+
+CREATE TABLE billing.check_result (
+    code text NOT NULL,
+    violations bigint NOT NULL,
+    rows jsonb NOT NULL,
+    checked_at timestamp with time zone NOT NULL,
+    took_ms bigint NOT NULL,
+    finding_id uuid,
+    found_at timestamp with time zone,
+    told bigint,
+    CONSTRAINT check_result_counts CHECK (((violations >= 0) AND (took_ms >= 0))),
+    CONSTRAINT check_result_finding_is_one CHECK ((num_nulls(finding_id, found_at, told) =
+CASE
+    WHEN (violations > 0) THEN 0
+    ELSE 3
+END))
+);
 
 CREATE TABLE billing.close_exception (
     account_id uuid NOT NULL,
@@ -481,6 +508,9 @@ ALTER TABLE ONLY billing.account
 ALTER TABLE ONLY billing.balance
     ADD CONSTRAINT balance_pkey PRIMARY KEY (account_id, book, currency);
 
+ALTER TABLE ONLY billing.check_result
+    ADD CONSTRAINT check_result_pkey PRIMARY KEY (code);
+
 ALTER TABLE ONLY billing.close_exception
     ADD CONSTRAINT close_exception_pkey PRIMARY KEY (account_id, period_seq);
 
@@ -682,6 +712,10 @@ CREATE CONSTRAINT TRIGGER subscription_ended AFTER UPDATE ON billing.subscriptio
         END) EXECUTE FUNCTION outbox.require_event('subscription.ended', 'ended_event', 'ended_xid');
 
 CREATE TRIGGER subscription_kept BEFORE DELETE OR TRUNCATE ON billing.subscription FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_removal();
+
+CREATE TRIGGER transfer_kept BEFORE DELETE OR UPDATE ON billing.transfer FOR EACH ROW EXECUTE FUNCTION billing.refuse_rewriting();
+
+CREATE TRIGGER transfer_stays BEFORE TRUNCATE ON billing.transfer FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_removal();
 
 ALTER TABLE ONLY billing.close_exception
     ADD CONSTRAINT close_exception_account_id_period_seq_fkey FOREIGN KEY (account_id, period_seq) REFERENCES billing.period(account_id, seq);

@@ -25,7 +25,7 @@ fn of<'a>(status: &'a Value, name: &str) -> &'a Value {
     consumers.find(|of| of["name"] == name).unwrap()
 }
 
-fn free_address() -> String {
+pub(crate) fn free_address() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().to_string()
 }
@@ -70,7 +70,10 @@ async fn a_person_and_a_monitor_see_what_waits_and_what_was_done() {
 }
 
 /// What each of the names stands for is said in `docs/operating.md`, which must know them all.
-const METRICS: [&str; 25] = [
+const METRICS: [&str; 28] = [
+    "billing_check_violations",
+    "billing_check_seconds",
+    "billing_check_timestamp_seconds",
     "outbox_ticks_total",
     "outbox_published_total",
     "outbox_tick_events",
@@ -115,7 +118,11 @@ async fn every_metric_is_shown_and_explained() {
     closed(&scene).await;
     scene.sql(UNREADABLE).await;
     let address = free_address();
-    let running = scene.relay("").env("BILLING_METRICS", &address).start();
+    let running = scene
+        .relay("")
+        .env("BILLING_METRICS", &address)
+        .env("BILLING_CHECKS", "* * * * * *")
+        .start();
 
     let shown = until("all metrics are shown", PATIENCE, async || {
         let page = http::text(&address, "/metrics").await?;

@@ -42,7 +42,9 @@ impl Program {
         for setting in settings.into_iter().chain(["RUST_LOG"]) {
             command.env_remove(setting);
         }
+        // A run at a quarter past would be one event more than a test counts.
         command
+            .env("BILLING_CHECKS", "off")
             .current_dir(binaries::workspace())
             .stdin(Stdio::null())
             .kill_on_drop(true);

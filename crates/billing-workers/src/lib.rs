@@ -2,6 +2,7 @@
 //!
 //! | consumer            | reads                        | effect                                  |
 //! |---------------------|------------------------------|-----------------------------------------|
+//! | `checks`            | slots of their schedule      | outcomes of the checks, told once       |
 //! | `collection-report` | invoices and payments        | the month's figures, transactional      |
 //! | `documents`         | invoices                     | one HTML file per invoice               |
 //! | `dunning`           | payments that were declined  | retries on their days, holds            |
@@ -16,10 +17,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use billing::gateway::Gateways;
-use outbox::{ConsumerSpec, OnDead, Outbox, Worker};
+use outbox::{Backoff, ConsumerSpec, OnDead, Outbox, Worker};
 
 use crate::payload::{InvoiceFinalizedV1, Payload};
 
+mod checks;
 mod collection_report;
 mod documents;
 mod dunning;
@@ -33,6 +35,7 @@ mod runtime;
 pub mod site;
 pub mod traces;
 
+pub use checks::{Checks, plan_checks, show_checks};
 pub use collection_report::CollectionReport;
 pub use documents::{Documents, FolderError};
 pub use dunning::Dunning;
@@ -83,10 +86,19 @@ pub fn names() -> Vec<&'static str> {
     specs().iter().map(|spec| spec.name).collect()
 }
 
+/// The consumers that a close waits for: all but the one that looks at what they did.
+#[must_use]
+pub fn settling() -> Vec<ConsumerSpec> {
+    let mut specs = Vec::from(specs());
+    specs.retain(|spec| spec.name != CHECKS);
+    specs
+}
+
 /// How each consumer is read and retried.
 #[must_use]
-pub fn specs() -> [ConsumerSpec; 7] {
+pub fn specs() -> [ConsumerSpec; 8] {
     [
+        checks(),
         collection_report(),
         documents(),
         dunning(),
@@ -95,6 +107,31 @@ pub fn specs() -> [ConsumerSpec; 7] {
         payments(),
         refunds(),
     ]
+}
+
+const CHECKS: &str = "checks";
+/// Each check has its own bound; all together take minutes at a million invoices.
+const CHECKS_TIMEOUT: Duration = Duration::from_secs(1800);
+/// A run always outlasts its batch, and nothing else is in it.
+const CHECKS_PATIENCE: Duration = Duration::from_secs(1);
+/// The next slot tries again anyway.
+const CHECKS_BACKOFF: Backoff = Backoff {
+    first: Duration::from_secs(60),
+    cap: Duration::from_secs(600),
+    attempts: 5,
+};
+
+/// A run that was given up keeps none of the later ones from being made.
+fn checks() -> ConsumerSpec {
+    ConsumerSpec {
+        shards: 1,
+        on_dead: OnDead::Skip,
+        backoff: CHECKS_BACKOFF,
+        concurrency: 1,
+        patience: CHECKS_PATIENCE,
+        call_timeout: CHECKS_TIMEOUT,
+        ..ConsumerSpec::new(CHECKS, checks::TOPICS)
+    }
 }
 
 fn collection_report() -> ConsumerSpec {
@@ -194,6 +231,9 @@ pub fn add_all(
     }
     let is_wanted =
         |spec: &ConsumerSpec| only.is_none_or(|only| only.iter().any(|name| name == spec.name));
+    if is_wanted(&checks()) {
+        worker.external(checks(), Checks::new(config.outbox.clone()));
+    }
     if is_wanted(&collection_report()) {
         worker.transactional(collection_report(), CollectionReport);
     }

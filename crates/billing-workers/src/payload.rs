@@ -7,7 +7,7 @@ use billing::dunning::Declined;
 use billing::ids::{AccountId, InvoiceId, PaymentId, RefundId, RunId};
 use billing::money::{Currency, Money};
 use billing::report::{Fact, Finalized};
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 use outbox::{Event, Failure, Upcaster};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
@@ -42,6 +42,7 @@ payload! {
     DunningDueV1: "dunning.due" [];
     RefundRequestedV1: "refund.requested" [];
     MonthCloseSettledV1: "month_close.settled" [];
+    CheckDueV1: "check.due" [];
 }
 
 /// Version 1 of `invoice.finalized`.
@@ -153,6 +154,12 @@ pub(crate) struct MonthCloseSettledV1 {
     pub(crate) month: NaiveDate,
 }
 
+/// Version 1 of `check.due`: the slot of the schedule that asks for a run of the checks.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct CheckDueV1 {
+    pub(crate) slot: DateTime<Utc>,
+}
+
 fn month<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NaiveDate, D::Error> {
     let month = String::deserialize(deserializer)?;
     first_day(&month).ok_or_else(|| {
@@ -203,6 +210,7 @@ mod tests {
         every_version_is_read::<PaymentDeclinedV1>();
         every_version_is_read::<DunningDueV1>();
         every_version_is_read::<RefundRequestedV1>();
+        every_version_is_read::<CheckDueV1>();
     }
 
     fn event(schema_version: i16, payload: Value) -> Event {

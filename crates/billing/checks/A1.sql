@@ -28,6 +28,24 @@ with made as (
     union all
     select 'credit', credit_id, announced_by, account_id, 'credit.granted'
     from billing.credit
+    union all
+    select 'payment of invoice', invoice_id, paid_event, account_id, 'invoice.paid'
+    from billing.invoice
+    where paid_event is not null or (state = 'paid' and paid_at > finalized_at)
+    union all
+    select 'hold', hold_id, announced_by, account_id, 'hold.placed'
+    from billing.hold
+    union all
+    select 'end of hold', hold_id, released_event, account_id, 'hold.released'
+    from billing.hold
+    where released_at is not null
+    union all
+    select 'refund', refund_id, requested_event, account_id, 'refund.requested'
+    from billing.refund
+    union all
+    select 'end of refund', refund_id, succeeded_event, account_id, 'refund.succeeded'
+    from billing.refund
+    where state = 'succeeded'
 )
 select what, made.id, announced_by
 from made

@@ -55,6 +55,8 @@ id! {
     InvoiceId "inv"
     /// A credit that was granted.
     CreditId "crd"
+    /// A check that is violated, from when it is found until it holds again.
+    FindingId "fnd"
     /// A hold on an account.
     HoldId "hld"
     /// A notice to a customer.

@@ -11,6 +11,7 @@ pub mod check;
 pub mod credit;
 pub mod document;
 pub mod dunning;
+pub mod finding;
 pub mod gateway;
 pub mod history;
 pub mod hold;

@@ -305,7 +305,7 @@ fn options(cli: &Cli, month: NaiveDate, origin: Origin) -> Options {
     Options {
         chunk: cli.close.chunk,
         parallel: cli.close.parallel,
-        settled_by: billing_workers::names(),
+        settled_by: settle::names(),
         ..Options::new(month, as_of, outbox::clock::now(), origin)
     }
 }

@@ -37,9 +37,15 @@ const AWAY_MAX: Duration = Duration::from_secs(120);
 const LOOKS_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_AWAY: Duration = Duration::from_secs(1);
 
+/// The consumers that a close waits for.
+pub(crate) fn names() -> Vec<&'static str> {
+    let specs = billing_workers::settling();
+    specs.iter().map(|spec| spec.name).collect()
+}
+
 /// Registers the consumers, whoever will run them: what is appended from now on waits for them.
 pub(crate) async fn register(pool: &PgPool) -> Result<(), sqlx::Error> {
-    for spec in billing_workers::specs() {
+    for spec in billing_workers::settling() {
         outbox::register(pool, &spec).await?;
     }
     Ok(())
@@ -143,7 +149,7 @@ impl Draining<'_> {
         if before.is_some_and(|before| before + MANY < done) {
             return Ok(Look::Again(LOOK_BUSY));
         }
-        let rest = self.backlogs.rest(&billing_workers::names()).await?;
+        let rest = self.backlogs.rest(&names()).await?;
         Ok(rest.map_or(Look::Again(LOOK_QUIET), Look::Drained))
     }
 }
@@ -151,7 +157,7 @@ impl Draining<'_> {
 async fn others_do_it(pool: &PgPool) -> Result<bool> {
     let (live, relay) = outbox::live_consumers(pool).await?;
     Ok(relay
-        && billing_workers::names()
+        && names()
             .iter()
             .all(|name| live.iter().any(|one| one == name)))
 }
@@ -159,7 +165,7 @@ async fn others_do_it(pool: &PgPool) -> Result<bool> {
 /// What is left, once nothing is due.
 pub(crate) async fn drained(pool: &PgPool) -> Result<Option<Rest>, sqlx::Error> {
     let mut backlogs = BacklogWatch::new(pool.clone());
-    backlogs.rest(&billing_workers::names()).await
+    backlogs.rest(&names()).await
 }
 
 /// Progress of the consumers, from their positions.
@@ -250,7 +256,8 @@ impl Own {
     fn start(outbox: &Outbox, config: &WorkersConfig) -> Result<Self> {
         let stop = CancellationToken::new();
         let mut worker = Worker::new(outbox.clone(), WorkerConfig::default());
-        billing_workers::add_all(&mut worker, config, None)?;
+        let only: Vec<String> = names().into_iter().map(str::to_owned).collect();
+        billing_workers::add_all(&mut worker, config, Some(&only))?;
         Ok(Self {
             relay: tokio::spawn(Relay::new(outbox.clone()).run(stop.clone())),
             worker: tokio::spawn(worker.run(stop.clone())),

@@ -72,12 +72,29 @@ pub(crate) struct RunArgs {
     /// Where Prometheus finds the metrics, such as `127.0.0.1:9464` [default: nowhere]
     #[arg(long, env = "BILLING_METRICS", value_name = "ADDRESS")]
     pub(crate) metrics: Option<SocketAddr>,
+    /// When the checks run, as a cron expression in UTC, or `off`; the program that started last is
+    /// right
+    #[arg(
+        long,
+        env = "BILLING_CHECKS",
+        default_value = "17 * * * *",
+        value_name = "CRON"
+    )]
+    checks: String,
     /// Collector of traces that takes OTLP over HTTP, such as `http://localhost:4318` [default:
     /// none]
     #[arg(long, env = "BILLING_OTLP_URL", value_name = "URL")]
     pub(crate) otlp_url: Option<OtlpUrl>,
     #[command(flatten)]
     pub(crate) transport: TransportArgs,
+}
+
+impl RunArgs {
+    /// When the checks run, if they do. An empty variable is how a compose file says "not at all".
+    pub(crate) fn checks(&self) -> Option<&str> {
+        let cron = self.checks.trim();
+        (!matches!(cron, "" | "off")).then_some(cron)
+    }
 }
 
 /// The address is written down for others to send to, and nobody can send to "any".
@@ -191,6 +208,21 @@ mod tests {
             text.contains("collection-report") && text.contains("documents"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn the_checks_run_every_hour_unless_told_otherwise() {
+        let checks = |line| {
+            let cli = parse(line).unwrap();
+            cli.run.checks().map(str::to_owned)
+        };
+        assert_eq!(checks("outbox-relay"), Some("17 * * * *".to_owned()));
+        assert_eq!(
+            checks("outbox-relay --checks @daily"),
+            Some("@daily".to_owned())
+        );
+        assert_eq!(checks("outbox-relay --checks off"), None);
+        assert_eq!(checks("outbox-relay --checks="), None);
     }
 
     #[test]

@@ -26,6 +26,7 @@ use billing_workers::traces::{self, Traces};
 use clap::Parser as _;
 use outbox::RebaseError;
 use outbox::operation::OperationError;
+use outbox::schedule::PutError;
 use outbox::transport::jetstream::ConnectError;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -85,7 +86,11 @@ async fn start() -> ExitCode {
                 || error.is::<MailError>()
                 || error.downcast_ref().is_some_and(ConnectError::is_bad_input)
                 || error.downcast_ref().is_some_and(is_wrong_order)
-                || matches!(error.downcast_ref(), Some(RebaseError::Unsigned(_)));
+                || matches!(error.downcast_ref(), Some(RebaseError::Unsigned(_)))
+                || matches!(
+                    error.downcast_ref(),
+                    Some(PutError::Cron { .. } | PutError::Never(_))
+                );
             ExitCode::from(if is_bad_input { 2 } else { 1 })
         }
     }

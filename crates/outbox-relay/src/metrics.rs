@@ -1,6 +1,7 @@
 //! Metrics for Prometheus, on an address of their own.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use axum::Router;
@@ -9,6 +10,9 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+/// Between two looks at how the checks came out: as often as at the log.
+const EVERY: Duration = Duration::from_secs(15);
 
 /// Answers `GET /metrics` until `shutdown`.
 pub(crate) async fn serve(
@@ -27,8 +31,20 @@ pub(crate) async fn serve(
     let router = Router::new().route("/metrics", get(move || render(metrics.clone())));
     let stopped = shutdown.clone().cancelled_owned();
     let serving = axum::serve(listener, router).with_graceful_shutdown(stopped);
-    let (served, ()) = tokio::join!(serving, outbox::metrics::sample(pool, shutdown));
+    let log = outbox::metrics::sample(pool.clone(), shutdown.clone());
+    let checks = shutdown.run_until_cancelled(sample_checks(pool));
+    let (served, (), _) = tokio::join!(serving, log, checks);
     Ok(served?)
+}
+
+/// Whoever ran the checks, and whenever: the gauges are of the database.
+async fn sample_checks(pool: PgPool) {
+    loop {
+        if let Err(error) = billing_workers::show_checks(&pool).await {
+            tracing::debug!(%error, "The database could not be asked how the checks came out");
+        }
+        outbox::clock::pause(EVERY).await;
+    }
 }
 
 async fn render(metrics: PrometheusHandle) -> String {

@@ -37,6 +37,7 @@ pub(crate) async fn until_stopped(site: &Site, args: RunArgs) -> Result<()> {
     };
     let transport = transport::open(&args.transport).await?;
     let worker = if args.role.consumes() {
+        plan_checks(site, &args).await?;
         Some(worker(site, &config, &args, transport.clone())?)
     } else {
         None
@@ -60,6 +61,15 @@ pub(crate) async fn until_stopped(site: &Site, args: RunArgs) -> Result<()> {
     consumed?;
     shown?;
     info!("Stopped");
+    Ok(())
+}
+
+/// Who runs the checks says when.
+async fn plan_checks(site: &Site, args: &RunArgs) -> Result<()> {
+    let runs = |names: &Vec<String>| names.iter().any(|name| name == "checks");
+    if args.consumers.as_ref().is_none_or(runs) {
+        billing_workers::plan_checks(site.outbox(), args.checks()).await?;
+    }
     Ok(())
 }
 

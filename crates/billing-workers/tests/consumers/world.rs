@@ -52,7 +52,9 @@ impl World {
             outbox::register(&db.pool, &spec).await.unwrap();
         }
         let options = month_close::Options {
-            settled_by: billing_workers::names(),
+            settled_by: (billing_workers::settling().iter())
+                .map(|spec| spec.name)
+                .collect(),
             ..month_close::Options::new(september(), now, now, origin())
         };
         month_close::run(&outbox, &options, &|_| ()).await.unwrap();

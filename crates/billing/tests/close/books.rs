@@ -181,7 +181,9 @@ impl Books {
         worker.transactional(ConsumerSpec::new("report", TOPICS), Report);
         let documents = || ConsumerSpec::new("documents", &TOPICS[..1]);
         worker.transactional(documents(), Documents);
-        for spec in [ConsumerSpec::new("report", TOPICS), documents()] {
+        let notices = || ConsumerSpec::new("notices", TOLD_OF);
+        worker.transactional(notices(), Notices);
+        for spec in [ConsumerSpec::new("report", TOPICS), documents(), notices()] {
             outbox::register(self.pool(), &spec).await.unwrap();
         }
         let worker = tokio::spawn(worker.run(stop.clone()));
@@ -197,7 +199,8 @@ impl Books {
 
     async fn is_at_rest(&self) -> bool {
         let mut backlogs = BacklogWatch::new(self.pool().clone());
-        let rest = backlogs.rest(&["report", "documents"]).await.unwrap();
+        let names = ["report", "documents", "notices"];
+        let rest = backlogs.rest(&names).await.unwrap();
         rest.is_some()
     }
 }
@@ -258,7 +261,7 @@ fn fact(event: &Event) -> Fact {
     }
 }
 
-/// Notes a document of one byte for each invoice, and that its customer was told.
+/// Notes a document of one byte for each invoice.
 struct Documents;
 
 impl Transactional for Documents {
@@ -276,18 +279,44 @@ impl Transactional for Documents {
             .bind(event.payload.to_value()["number"].as_str())
             .execute(&mut **tx)
             .await?;
+        }
+        Ok(Vec::new())
+    }
+}
+
+const TOLD_OF: &[&str] = &[
+    "invoice.finalized",
+    "payment.succeeded",
+    "payment.declined",
+    "hold.placed",
+    "hold.released",
+];
+
+/// Notes that customers were told.
+struct Notices;
+
+impl Transactional for Notices {
+    async fn apply(&self, tx: &mut UnitOfWork, events: &[Event]) -> Result<Vec<Obsolete>, Failure> {
+        for event in events {
+            let facts = event.payload.to_value();
+            let (kind, cause) = match event.topic.as_str() {
+                "invoice.finalized" if facts["total_minor"] == 0 => continue,
+                "invoice.finalized" => ("invoice", &facts["invoice_id"]),
+                "payment.succeeded" => ("receipt", &facts["payment_id"]),
+                "payment.declined" => ("payment_failed", &facts["payment_id"]),
+                "hold.placed" => ("hold", &facts["hold_id"]),
+                _ => ("release", &facts["hold_id"]),
+            };
             sqlx::query(
                 "insert into billing.notice (notice_id, account_id, kind, cause, invoice_id, state,
                     recipient, subject, message_id, sent_at)
-                select gen_random_uuid(), account_id, 'invoice', invoice_id, invoice_id, 'sent',
-                    'a@b', 'Your invoice', invoice_id::text, clock_timestamp()
-                from billing.invoice where invoice_id = $1::uuid and total_minor <> 0",
+                values (gen_random_uuid(), $1, $2, $3::uuid, $4::uuid, 'sent', 'a@b', 'News',
+                    gen_random_uuid()::text, clock_timestamp())",
             )
-            .bind(
-                event.payload.to_value()["invoice_id"]
-                    .as_str()
-                    .map(|id| id.parse::<uuid::Uuid>().unwrap()),
-            )
+            .bind(event.key)
+            .bind(kind)
+            .bind(cause.as_str())
+            .bind(facts["invoice_id"].as_str())
             .execute(&mut **tx)
             .await?;
         }

@@ -66,7 +66,24 @@ async fn a_final_invoice_and_its_lines_never_change() {
         .run("alter table billing.invoice disable trigger invoice_frozen")
         .await;
     assert_eq!(refused(&books, changes[0]).await, None);
-    assert_eq!(books.violated(Scope::Always).await, ["I5"]);
+    assert_eq!(books.violated(Scope::Always).await, ["I5", "A4"]);
+}
+
+#[tokio::test]
+async fn what_is_posted_never_changes() {
+    let books = Books::open().await;
+    books.customers(1, month("2024-09")).await;
+    books.close(month("2024-09")).await;
+    let change = "update billing.transfer set amount_minor = amount_minor + 1";
+
+    let refusal = refused(&books, change).await.unwrap();
+
+    assert!(refusal.contains("what is posted stays"), "{refusal}");
+    books
+        .run("alter table billing.transfer disable trigger transfer_kept")
+        .await;
+    assert_eq!(refused(&books, change).await, None);
+    assert_eq!(books.violated(Scope::Always).await, ["L3", "L4", "A4"]);
 }
 
 #[tokio::test]
@@ -90,7 +107,7 @@ async fn a_final_invoice_is_not_paid_without_its_event() {
     assert_eq!(refused(&books, paid).await, None);
     assert_eq!(
         books.violated(Scope::Always).await,
-        ["I8"],
+        ["I8", "A1", "A4"],
         "nobody has paid in the books"
     );
 }

@@ -7,6 +7,7 @@ mod checking;
 mod closing;
 mod collecting;
 mod exceptions;
+mod finding;
 mod frozen;
 mod hosting;
 mod interrupted;

@@ -110,6 +110,7 @@ async fn what_others_refer_to_is_neither_deleted_nor_emptied() {
         "invoice",
         "line",
         "payment_method",
+        "transfer",
     ] {
         for removal in [
             format!("delete from billing.{table}"),

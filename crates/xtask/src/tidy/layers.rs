@@ -27,6 +27,7 @@ const READERS: &[&str] = &[
     "sanity",
     "check",
     "checks",
+    "finding",
 ];
 
 pub(super) fn calls_go_down(source: &Source) -> Vec<Finding> {

@@ -59,7 +59,7 @@ pub(super) const PLANTS: &[Plant] = &[
         "delete from billing.transfer where source_kind = 'refund'",
     ),
     (
-        &["L8"],
+        &["L8", "E3", "P4"],
         "a refund posted before it was made",
         "update billing.refund set state = 'sent', settled_at = null, credit_minor = null",
     ),
@@ -110,7 +110,7 @@ pub(super) const PLANTS: &[Plant] = &[
         "update billing.line set description = 'Something else' where line_no = 1",
     ),
     (
-        &["I6", "H1", "H2", "R1"],
+        &["I6", "H1", "H2", "R1", "A1"],
         "paid without money",
         "update billing.invoice set state = 'paid', paid_at = now() where currency = 'JPY'",
     ),
@@ -131,7 +131,7 @@ pub(super) const PLANTS: &[Plant] = &[
             select min(id) from outbox.event where topic = 'invoice.finalized')",
     ),
     (
-        &["E1", "E4"],
+        &["E1", "E2", "E4"],
         "an event written twice",
         "insert into outbox.event (event_id, topic, schema_version, key, part, lane, payload, actor)
         select gen_random_uuid(), topic, schema_version, key, part, lane, payload, actor
@@ -162,7 +162,7 @@ pub(super) const PLANTS: &[Plant] = &[
         values (gen_random_uuid(), 'month_close.started', 1, gen_random_uuid(), 0, 1, '{}', 'Ada')",
     ),
     (
-        &["E4"],
+        &["E4", "E2"],
         "an event that no relay has seen",
         "insert into outbox.event (event_id, topic, schema_version, key, part, lane, payload, actor)
         select gen_random_uuid(), topic, schema_version, key, part, lane, payload, actor
