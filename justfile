@@ -34,11 +34,11 @@ hunt *ARGS: setup
     cargo xtask mutants --hunt "$@"
 
 # Break the programs while they close a month (`just chaos --help`)
-chaos *ARGS: _postgres
+chaos *ARGS: _postgres _nats
     cargo run --package chaos -- "$@"
 
 # All single faults, and two thousand schedules: some hours
-chaos-long: _postgres
+chaos-long: _postgres _nats
     cargo run --package chaos -- --single --json
     cargo run --package chaos -- --seeds 1..2001 --json
 

@@ -81,6 +81,7 @@ async fn run(args: &Args) -> Result<bool> {
         single::run(args, &programs, &mut tally).await?;
     } else {
         schedules(args, &programs, &mut tally).await?;
+        tally.demand_all_reached();
     }
     tally.print(args.json);
     Ok(tally.is_clean())

@@ -139,6 +139,8 @@ pub(crate) struct Plan {
     pub(crate) profile: &'static str,
     /// Whether operators give their orders, once the month is closed.
     pub(crate) orders: bool,
+    /// Whether a fault is tried alone.
+    pub(crate) is_single: bool,
     pub(crate) faults: Vec<(i64, Fault)>,
 }
 
@@ -169,6 +171,7 @@ impl Plan {
             transport,
             profile: profile.name,
             orders,
+            is_single: false,
             faults,
         }
     }
@@ -183,6 +186,7 @@ impl Plan {
             },
             profile: Profile::DEFAULT.name,
             orders: kind == "orders",
+            is_single: true,
             faults: vec![(0, fault)],
         }
     }

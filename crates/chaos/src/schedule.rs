@@ -160,7 +160,7 @@ async fn work(
     // Retention takes some away.
     outcome.events = site.events().await.unwrap_or_default();
     match plan.orders {
-        true => orders::give(site, journal).await,
+        true => orders::give(site, journal, plan.is_single).await,
         false => Ok(()),
     }
 }

@@ -7,6 +7,9 @@ use serde_json::json;
 use crate::failpoints;
 use crate::schedule::Outcome;
 
+/// So many schedules come to every failpoint.
+const ENOUGH: u32 = 25;
+
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     schedules: u32,
@@ -52,6 +55,19 @@ impl Tally {
         if found.is_none() {
             self.violations
                 .push(format!("{bug}: planted, and not found"));
+        }
+    }
+
+    /// After so many schedules a failpoint that no process came to is one that nothing tests.
+    pub(crate) fn demand_all_reached(&mut self) {
+        if self.counted < ENOUGH {
+            return;
+        }
+        for name in failpoints::known() {
+            if !self.reached.contains(name) {
+                self.violations
+                    .push(format!("the failpoint {name} was not reached"));
+            }
         }
     }
 
