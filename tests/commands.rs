@@ -173,11 +173,7 @@ async fn what_no_program_can_read_is_shown_as_it_is() {
     let tail = scene.relay("tail --from 1 --json").start();
     tail.has_printed(1).await;
     let told = asked(&scene, "retrying").await.exits(0).out;
-    for word in [
-        "invoice.finalized for documents",
-        "attempts: ",
-        "is due at",
-    ] {
+    for word in ["invoice.finalized for documents", "attempts: ", "is due at"] {
         assert!(told.contains(word), "no {word:?} in:\n{told}");
     }
     scene

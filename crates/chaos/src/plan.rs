@@ -158,7 +158,7 @@ impl Plan {
         let mut faults: Vec<_> = faults.collect();
         // Whether one in wait is come to, and so often, nobody knows before.
         let waiting = rng.usize(0..=3);
-        let orders = seed % 5 == 0;
+        let orders = seed.is_multiple_of(5);
         let points = failpoints::within(transport == Transport::Nats, orders);
         faults.extend((0..waiting).map(|_| (0, Fault::in_wait(&mut rng, &points))));
         faults.sort_by_key(|(after, _)| *after);
