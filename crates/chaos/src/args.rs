@@ -1,5 +1,6 @@
 //! What the program is called with.
 
+use std::num::NonZeroU32;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -31,9 +32,13 @@ pub(crate) struct Args {
     /// With `--single`: only failpoints whose names begin with this
     #[arg(long, value_name = "NAME", requires = "single")]
     pub(crate) point: Option<String>,
+    /// Instead of schedules: kill each program and the server so many times, and measure how long
+    /// until the next event is handled
+    #[arg(long, value_name = "N", conflicts_with = "single")]
+    pub(crate) recovery: Option<NonZeroU32>,
     /// Instead of schedules of the product as it is: count those until this planted bug is found,
     /// such as `B10`, or `all`
-    #[arg(long, value_name = "BUG", conflicts_with = "single", value_parser = planted::known)]
+    #[arg(long, value_name = "BUG", conflicts_with_all = ["single", "recovery"], value_parser = planted::known)]
     pub(crate) planted: Option<Bugs>,
     /// What carries the log [default: the database, and NATS in each fourth schedule]
     #[arg(long, value_enum)]

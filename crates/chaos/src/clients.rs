@@ -133,6 +133,13 @@ pub(crate) async fn refunds(
     Ok(())
 }
 
+/// Whether the interface answers.
+pub(crate) async fn is_answered(api: &str) -> bool {
+    let client = Caller::of(api.to_owned());
+    let answer = client.once(Method::GET, "/healthz", &Value::Null).await;
+    answer.is_some_and(|(status, _)| status == StatusCode::OK)
+}
+
 struct Caller {
     http: Client<HttpConnector, Full<Bytes>>,
     api: String,

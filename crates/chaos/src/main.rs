@@ -13,8 +13,10 @@ mod orders;
 mod plan;
 mod planted;
 mod programs;
+mod recovery;
 mod running;
 mod schedule;
+mod shrink;
 mod single;
 mod site;
 mod tally;
@@ -29,7 +31,7 @@ use futures::StreamExt as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 use args::Args;
-use plan::{Plan, Transport};
+use plan::Plan;
 use schedule::Outcome;
 use site::{House, Load};
 use tally::Tally;
@@ -77,6 +79,8 @@ async fn run(args: &Args) -> Result<bool> {
     let mut tally = Tally::default();
     if let Some(bugs) = &args.planted {
         planted::hunt(args, &programs, bugs, &mut tally).await?;
+    } else if let Some(number) = args.recovery {
+        tally.recovery(recovery::times(args, &programs, number).await?);
     } else if args.single {
         single::run(args, &programs, &mut tally).await?;
     } else {
@@ -101,8 +105,18 @@ async fn schedules(args: &Args, programs: &Path, tally: &mut Tally) -> Result<()
             (alone(args, programs, &plan, None).await, plan)
         })
         .buffer_unordered(args.parallel);
+    let mut failed = None;
     while let Some((outcome, plan)) = done.next().await {
-        tally.add(&plan.to_string(), outcome?);
+        let outcome = outcome?;
+        let holds = outcome.violations.is_empty();
+        tally.add(&plan.to_string(), outcome);
+        failed = failed.or((!holds).then_some(plan));
+    }
+    drop(done);
+    if let Some(plan) = failed {
+        eprintln!("leaving out faults of seed {}, one by one", plan.seed);
+        let shrunk = shrink::shrunk(args, programs, &plan).await?;
+        eprintln!("    what is left: {shrunk}");
     }
     Ok(())
 }
@@ -116,12 +130,6 @@ async fn alone(
 ) -> Result<Outcome> {
     let folder = tempfile::tempdir()?;
     let house = House::open(folder.path()).await?;
-    let load = Load {
-        accounts: args.accounts,
-        seed: plan.seed,
-        planted,
-        profile: plan.profile,
-        nats: plan.transport == Transport::Nats,
-    };
+    let load = Load::of(plan, args, planted);
     schedule::run((&house, programs), plan, load, &args.keep()).await
 }

@@ -176,6 +176,18 @@ impl Plan {
         }
     }
 
+    /// A month without faults.
+    pub(crate) fn without_faults() -> Self {
+        Self {
+            seed: 1,
+            transport: Transport::Postgres,
+            profile: Profile::DEFAULT.name,
+            orders: false,
+            is_single: false,
+            faults: Vec::new(),
+        }
+    }
+
     /// A failpoint alone, and what it takes to come to it.
     pub(crate) fn single(seed: u64, (fault, kind): (Fault, &str)) -> Self {
         Self {
@@ -184,10 +196,10 @@ impl Plan {
                 "nats" => Transport::Nats,
                 _ => Transport::Postgres,
             },
-            profile: Profile::DEFAULT.name,
             orders: kind == "orders",
             is_single: true,
             faults: vec![(0, fault)],
+            ..Self::without_faults()
         }
     }
 

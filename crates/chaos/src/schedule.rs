@@ -28,6 +28,8 @@ const CLIENTS: u64 = 2;
 const REFUNDS: i64 = 3;
 /// Customers that open an account through the interface, for each of so many of the sample.
 const SAMPLE_PER_CLIENT: u32 = 10;
+/// So many rows of a violated check are told.
+const ROWS: usize = 2;
 
 /// What came of a schedule.
 #[derive(Debug, Default)]
@@ -172,20 +174,27 @@ async fn look_at(site: &mut Site, journal: &Journal) -> Result<Vec<String>> {
     if let Err(error) = site.stop().await {
         violations.push(format!("X2: {error:#}"));
     }
-    let (is_clean, printed) = site.run("month-close", &["check", "--json"]).await?;
+    let (is_clean, printed, told) = site.run("month-close", &["check", "--json"]).await?;
     let checked: Value = serde_json::from_str(&printed).unwrap_or_default();
     let codes = checked["checks"]["codes"].as_array();
     for code in codes.into_iter().flatten() {
-        violations.push(format!(
-            "{}: see month-close.log",
-            code.as_str().unwrap_or("?")
-        ));
+        let code = code.as_str().unwrap_or("?");
+        violations.push(format!("{code}: {}", rows_of(code, &told)));
     }
     if !is_clean && violations.is_empty() {
         violations.push(format!("the checks did not run: {printed}"));
     }
     violations.extend(journal.violations(&site.pool).await?);
     Ok(violations)
+}
+
+/// What the checks said of one: its sentence, and the first of the rows that violate it.
+fn rows_of(code: &str, told: &str) -> String {
+    let from = told
+        .lines()
+        .skip_while(|line| !line.trim_start().starts_with(code));
+    let said: Vec<&str> = from.take(1 + ROWS).map(str::trim).collect();
+    said.join(" | ")
 }
 
 /// Keeps the logs.

@@ -7,7 +7,7 @@ use futures::StreamExt as _;
 
 use crate::args::Args;
 use crate::failpoints;
-use crate::plan::{Fault, Plan, Transport};
+use crate::plan::{Fault, Plan};
 use crate::schedule;
 use crate::site::{House, Load};
 use crate::tally::Tally;
@@ -33,9 +33,7 @@ pub(crate) async fn run(args: &Args, programs: &Path, tally: &mut Tally) -> Resu
             let load = Load {
                 accounts,
                 seed: 1,
-                planted: None,
-                profile: plan.profile,
-                nats: plan.transport == Transport::Nats,
+                ..Load::of(&plan, args, None)
             };
             (schedule::run(at, &plan, load, &args.keep()).await, plan)
         })

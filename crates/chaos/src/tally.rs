@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::failpoints;
 use crate::schedule::Outcome;
@@ -23,6 +23,8 @@ pub(crate) struct Tally {
     violations: Vec<String>,
     /// Planted bugs, and after how many schedules each was found.
     planted: BTreeMap<&'static str, Option<u32>>,
+    /// Milliseconds until all went on, by who was killed, in their order.
+    recovery: BTreeMap<&'static str, Vec<u128>>,
 }
 
 impl Tally {
@@ -48,6 +50,10 @@ impl Tally {
             eprintln!("    {violation}");
             self.violations.push(format!("{plan}: {violation}"));
         }
+    }
+
+    pub(crate) fn recovery(&mut self, times: BTreeMap<&'static str, Vec<u128>>) {
+        self.recovery = times;
     }
 
     pub(crate) fn planted(&mut self, bug: &'static str, found: Option<u32>) {
@@ -91,6 +97,15 @@ impl Tally {
             self.violations.len()
         );
         if as_json {
+            let recovery = self.recovery.iter().map(|(who, times)| {
+                let at =
+                    |hundredths: usize| times.get((times.len() * hundredths).div_ceil(100) - 1);
+                (
+                    *who,
+                    json!({ "p50": at(50), "p99": at(99), "kills": times.len() }),
+                )
+            });
+            let recovery: BTreeMap<&str, Value> = recovery.collect();
             let printed = json!({
                 "schedules": self.schedules,
                 "counted": self.counted,
@@ -100,6 +115,7 @@ impl Tally {
                 "kills": self.kills,
                 "faults": self.faults,
                 "planted": self.planted,
+                "recovery_ms": recovery,
                 "failpoints": { "known": known.len(), "reached": reached, "unreached": unreached },
             });
             println!("{printed}");
