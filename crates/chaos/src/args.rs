@@ -29,6 +29,9 @@ pub(crate) struct Args {
     /// an error, at its first hit
     #[arg(long)]
     pub(crate) single: bool,
+    /// With `--single`: at each of the first three hits, and with a delay, too
+    #[arg(long, requires = "single")]
+    pub(crate) thorough: bool,
     /// With `--single`: only failpoints whose names begin with this
     #[arg(long, value_name = "NAME", requires = "single")]
     pub(crate) point: Option<String>,
@@ -38,7 +41,12 @@ pub(crate) struct Args {
     pub(crate) recovery: Option<NonZeroU32>,
     /// Instead of schedules of the product as it is: count those until this planted bug is found,
     /// such as `B10`, or `all`
-    #[arg(long, value_name = "BUG", conflicts_with_all = ["single", "recovery"], value_parser = planted::known)]
+    #[arg(
+        long,
+        value_name = "BUG",
+        value_parser = planted::known,
+        conflicts_with_all = ["single", "recovery"]
+    )]
     pub(crate) planted: Option<Bugs>,
     /// What carries the log [default: the database, and NATS in each fourth schedule]
     #[arg(long, value_enum)]

@@ -116,7 +116,8 @@ async fn a_key_that_the_gateway_may_have_forgotten_is_not_used_again() {
         world
             .run(
                 "update billing.payment
-                set sent_at = sent_at - interval '2 days', deadline = deadline - interval '2 days'",
+                set created_at = created_at - interval '2 days',
+                    sent_at = sent_at - interval '2 days', deadline = deadline - interval '2 days'",
             )
             .await;
 

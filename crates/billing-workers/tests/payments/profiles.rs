@@ -57,7 +57,8 @@ async fn pass(world: &World, hours: u32) {
     world.sim.advance(Duration::from_secs(3600) * hours);
     let sql = format!(
         "update billing.payment
-        set sent_at = sent_at - interval '{hours} hours',
+        set created_at = created_at - interval '{hours} hours',
+            sent_at = sent_at - interval '{hours} hours',
             deadline = deadline - interval '{hours} hours'
         where kind = 'card'"
     );
