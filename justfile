@@ -39,7 +39,7 @@ chaos *ARGS: _postgres _nats
 
 # All single faults, and two thousand schedules: some hours
 chaos-long: _postgres _nats
-    cargo run --package chaos -- --single --json
+    cargo run --package chaos -- --single --thorough --json
     cargo run --package chaos -- --seeds 1..2001 --json
 
 # Check all but the tests: format, lints, docs, house rules, metadata, schema

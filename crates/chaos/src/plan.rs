@@ -61,7 +61,8 @@ impl Fault {
             Self::Twice => "closed twice",
             Self::Network(_, trouble, _) => trouble.class(),
             Self::Point(_, "kill", _) => "killed at a failpoint",
-            Self::Point(..) => "error at a failpoint",
+            Self::Point(_, "error", _) => "error at a failpoint",
+            Self::Point(..) => "delay at a failpoint",
         }
     }
 
@@ -201,6 +202,12 @@ impl Plan {
             faults: vec![(0, fault)],
             ..Self::without_faults()
         }
+    }
+
+    /// Whether all that lies in wait fires where it is come to for the first time.
+    pub(crate) fn is_of_first_hit(&self) -> bool {
+        let later = |fault: &Fault| matches!(fault, Fault::Point(_, _, hit) if *hit > 1);
+        !self.faults.iter().any(|(_, fault)| later(fault))
     }
 
     /// The classes of those in wait that fired.
