@@ -55,14 +55,7 @@ fn named(name: &str) -> Profile {
 /// Lets hours pass at the gateway and for all payments.
 async fn pass(world: &World, hours: u32) {
     world.sim.advance(Duration::from_secs(3600) * hours);
-    let sql = format!(
-        "update billing.payment
-        set created_at = created_at - interval '{hours} hours',
-            sent_at = sent_at - interval '{hours} hours',
-            deadline = deadline - interval '{hours} hours'
-        where kind = 'card'"
-    );
-    world.run(&sql).await;
+    world.pass(hours).await;
 }
 
 /// Handles what is there and what follows from it. A naive machine would never come to an end.

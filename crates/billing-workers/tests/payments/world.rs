@@ -251,6 +251,26 @@ impl World {
             .unwrap()
     }
 
+    /// Lets hours pass for all payments; when one was made is fixed otherwise.
+    pub(crate) async fn pass(&self, hours: u32) {
+        let mut tx = self.pool().begin().await.unwrap();
+        let sql = format!(
+            "alter table billing.payment disable trigger payment_fixed;
+            update billing.payment
+            set created_at = created_at - interval '{hours} hours',
+                sent_at = sent_at - interval '{hours} hours',
+                deadline = deadline - interval '{hours} hours'
+            where kind = 'card';
+            set constraints all immediate;
+            alter table billing.payment enable trigger payment_fixed"
+        );
+        sqlx::raw_sql(AssertSqlSafe(sql))
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+    }
+
     pub(crate) async fn run(&self, sql: &str) {
         let sql = AssertSqlSafe(sql.to_owned());
         sqlx::raw_sql(sql).execute(self.pool()).await.unwrap();
