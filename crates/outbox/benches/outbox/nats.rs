@@ -1,10 +1,9 @@
 //! A log that is drained from the stream of a NATS server, by handlers that do nothing.
 
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use outbox::transport::Transport;
 use outbox::transport::jetstream::{Access, JetStream, Publisher};
 use outbox::{Lane, WorkerConfig};
@@ -37,7 +36,7 @@ impl Nats {
         let port = std::net::TcpListener::bind("127.0.0.1:0")?
             .local_addr()?
             .port();
-        let child = Command::new(program()?)
+        let child = Command::new(testkit::nats_server()?)
             .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-c"])
             .arg(&config)
             .stdout(Stdio::null())
@@ -74,16 +73,6 @@ pub(crate) async fn streams(url: &str, prefix: &str) -> Result<JetStream> {
         outbox::clock::pause(LOOK).await;
     }
     Ok(JetStream::connect(&access, prefix).await?)
-}
-
-fn program() -> Result<PathBuf> {
-    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/nats-server");
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .map(|folder| folder.join("nats-server"))
-        .chain([ours])
-        .find(|program| program.exists())
-        .context("no nats-server on PATH or in target/tools: run `just setup`")
 }
 
 /// What was measured, turn by turn.
