@@ -14,6 +14,8 @@ use crate::tally::Tally;
 
 /// A few of everything: what is looked for is whether it happens, not how often.
 const ACCOUNTS: u32 = 24;
+/// So many that some cards are declined, which operators' orders are about.
+const ACCOUNTS_WITH_ORDERS: u32 = 120;
 const ACTIONS: [&str; 3] = ["kill", "error", "delay(500)"];
 const HITS: u64 = 3;
 
@@ -36,9 +38,12 @@ pub(crate) async fn run(args: &Args, programs: &Path, tally: &mut Tally) -> Resu
         .map(async |(nth, fault)| {
             let seed = u64::try_from(nth).unwrap_or_default();
             let plan = Plan::single(seed, fault);
-            let (accounts, at) = (ACCOUNTS, (&house, programs));
+            let at = (&house, programs);
             let load = Load {
-                accounts,
+                accounts: match plan.orders {
+                    true => ACCOUNTS_WITH_ORDERS,
+                    false => ACCOUNTS,
+                },
                 seed: 1,
                 ..Load::of(&plan, args, None)
             };
