@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use rustix::process::{Pid, Signal, kill_process};
@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 /// Longer than any program takes to end what it has in hand.
 const STOPS_WITHIN: Duration = Duration::from_secs(40);
+const IS_UP_AFTER: Duration = Duration::from_secs(3);
 
 /// How a process is started: again and again.
 #[derive(Debug, Clone)]
@@ -30,8 +31,7 @@ pub(crate) struct Running {
     recipe: Recipe,
     child: Child,
     is_frozen: bool,
-    /// How often it was started.
-    pub(crate) lives: u32,
+    began: Instant,
 }
 
 impl Running {
@@ -41,7 +41,7 @@ impl Running {
             recipe,
             child,
             is_frozen: false,
-            lives: 1,
+            began: Instant::now(),
         })
     }
 
@@ -57,7 +57,7 @@ impl Running {
     pub(crate) fn again(&mut self) -> Result<()> {
         self.child = spawn(&self.recipe)?;
         self.is_frozen = false;
-        self.lives += 1;
+        self.began = Instant::now();
         Ok(())
     }
 
@@ -75,6 +75,11 @@ impl Running {
         if std::mem::take(&mut self.is_frozen) {
             self.signal(Signal::CONT);
         }
+    }
+
+    /// Waits until it has had the time to listen for signals: before, one would just kill it.
+    pub(crate) async fn is_up(&self) {
+        outbox::clock::pause(IS_UP_AFTER.saturating_sub(self.began.elapsed())).await;
     }
 
     pub(crate) fn ask_to_stop(&self) {

@@ -352,6 +352,7 @@ impl Site {
         let mut stopping: Vec<Running> = self.processes.extract_if(.., is_ours).collect();
         for process in &mut stopping {
             process.thaw();
+            process.is_up().await;
             process.ask_to_stop();
         }
         for process in &mut stopping {
