@@ -95,7 +95,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(10);
 const LOOKS_WITHIN: Duration = Duration::from_secs(10);
 const AFTER_PANIC: Duration = Duration::from_secs(1);
 /// A step that takes longer is given up, the first time.
-pub(crate) const SILENCE: Duration = Duration::from_secs(60);
+pub(crate) const SILENCE: Duration = Duration::from_secs(30);
 /// How much longer a step may take that was under way when the stop was asked for.
 pub(crate) const LAST_STEP: Duration = Duration::from_secs(15);
 
@@ -134,7 +134,7 @@ pub(crate) struct StepLimit {
 }
 
 impl StepLimit {
-    /// For steps that take a minute at most, and `calls` besides.
+    /// For steps that make calls besides, which take so long together.
     pub(crate) fn beside(calls: Duration) -> Self {
         Self::of(SILENCE + calls)
     }

@@ -15,7 +15,7 @@ use crate::consumer::Registered;
 use crate::event::{Lane, LogPoint};
 use crate::member;
 use crate::position::{self, Cursor, Fence, Move, Shard};
-use crate::supervise::{StepLimit, answered, pause};
+use crate::supervise::{SILENCE, StepLimit, answered, pause};
 use crate::transport::postgres::Page;
 use crate::wake::Listener;
 
@@ -111,7 +111,8 @@ impl<R: Runner> LaneLoop<R> {
     async fn step(&mut self) -> Result<Step, sqlx::Error> {
         let (mine, paused) = self.ours();
         if self.share.as_ref() != Some(&mine) {
-            self.take(mine).await?;
+            // Without the time that calls may take: here is none.
+            answered(SILENCE, self.take(mine)).await?;
         }
         if let Some(time) = self.runner.closed_for() {
             return Ok(Step::Wait(time.min(CLOSED)));
@@ -122,7 +123,7 @@ impl<R: Runner> LaneLoop<R> {
         if paused {
             return Ok(Step::Idle);
         }
-        let Some(page) = self.page(after).await? else {
+        let Some(page) = answered(SILENCE, self.page(after)).await? else {
             self.write_positions(LAZY).await?;
             return Ok(Step::Idle);
         };
