@@ -6,9 +6,10 @@ use anyhow::{Context as _, Result};
 use rustix::process::{Pid, Signal, kill_process};
 use testkit::Trouble;
 
+use crate::house::House;
 use crate::plan::Fault;
 use crate::running::Running;
-use crate::site::{House, Site};
+use crate::site::Site;
 
 /// Does it, and says whether there was anybody to do it to.
 pub(crate) async fn carry_out(fault: &Fault, house: &House, site: &mut Site) -> Result<bool> {

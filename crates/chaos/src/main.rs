@@ -8,6 +8,7 @@ mod args;
 mod clients;
 mod failpoints;
 mod faults;
+mod house;
 mod links;
 mod orders;
 mod plan;
@@ -31,9 +32,10 @@ use futures::StreamExt as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 use args::Args;
+use house::House;
 use plan::Plan;
 use schedule::Outcome;
-use site::{House, Load};
+use site::Load;
 use tally::Tally;
 
 /// Events of a schedule for each customer, about.

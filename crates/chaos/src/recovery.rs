@@ -16,8 +16,9 @@ use sqlx::PgPool;
 use crate::args::Args;
 use crate::clients;
 use crate::faults;
+use crate::house::House;
 use crate::plan::{Fault, Plan};
-use crate::site::{House, Load, Site};
+use crate::site::{Load, Site};
 
 const WHO: [(&str, Fault); 4] = [
     ("api", Fault::Kill("api")),

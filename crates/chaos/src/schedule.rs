@@ -13,10 +13,11 @@ use tokio::task::JoinSet;
 use crate::clients::{self, Journal};
 use crate::failpoints;
 use crate::faults;
+use crate::house::House;
 use crate::links;
 use crate::orders;
 use crate::plan::Plan;
-use crate::site::{House, Load, Site};
+use crate::site::{Load, Site};
 
 /// How often the log is asked how far it is.
 const LOOK: Duration = Duration::from_millis(20);

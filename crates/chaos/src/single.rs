@@ -7,9 +7,10 @@ use futures::StreamExt as _;
 
 use crate::args::Args;
 use crate::failpoints;
+use crate::house::House;
 use crate::plan::{Fault, Plan};
 use crate::schedule;
-use crate::site::{House, Load};
+use crate::site::Load;
 use crate::tally::Tally;
 
 /// A few of everything: what is looked for is whether it happens, not how often.

@@ -7,14 +7,14 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
-use local_postgres::LocalPostgres;
+use anyhow::{Result, bail, ensure};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tempfile::TempDir;
 use testkit::until;
 
 use crate::args::Args;
+use crate::house::House;
 use crate::links::{Links, NATS, WEBHOOKS};
 use crate::plan::{Plan, Transport};
 use crate::running::{Recipe, Running};
@@ -28,39 +28,6 @@ const STARTS_WITHIN: Duration = Duration::from_secs(30);
 /// What the names of orders begin with.
 const ORDER: &str = "order ";
 const SECRET: &str = "a secret of this run";
-
-/// A server, and a migrated database to copy.
-pub(crate) struct House {
-    local: LocalPostgres,
-    pub(crate) data_dir: PathBuf,
-}
-
-impl House {
-    pub(crate) async fn open(folder: &Path) -> Result<Self> {
-        let data_dir = folder.join("house");
-        let start = data_dir.clone();
-        let local = tokio::task::spawn_blocking(move || LocalPostgres::start(&start)).await??;
-        let house = Self {
-            local: local.watched(),
-            data_dir,
-        };
-        let pool = PgPool::connect(&house.local.url()).await?;
-        billing::migrate(&pool).await?;
-        pool.close().await;
-        Ok(house)
-    }
-
-    async fn database(&self, name: &str) -> Result<String> {
-        let pool = PgPool::connect(&self.local.url_of("postgres")).await?;
-        let create = format!("create database \"{name}\" template billing");
-        let created = sqlx::query(sqlx::AssertSqlSafe(create))
-            .execute(&pool)
-            .await;
-        created.context("could not copy the database")?;
-        pool.close().await;
-        Ok(self.local.url_of(name))
-    }
-}
 
 /// What the site works for.
 #[derive(Debug, Clone, Copy)]
