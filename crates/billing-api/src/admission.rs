@@ -1,9 +1,10 @@
-//! Admission: how many requests run at once, and that each of them runs to its end.
+//! Admission: how many requests run at once, and that none of them ends because its client left.
 //!
 //! An HTTP server drops a handler when its client leaves. Dropped in the middle of a unit of work,
-//! it would leave to chance what was written; so every admitted request runs on a task of its own,
-//! which nobody cancels. It keeps its place until it ends, not until its client has gone: clients
-//! that leave and come back cannot pile up work behind the database.
+//! it would leave to chance what was written; so every admitted request runs on a task of its own.
+//! It keeps its place until it ends, not until its client has gone: clients that leave and come
+//! back cannot pile up work behind the database. Only one that waits for a database which does not
+//! answer is given up.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -272,12 +272,7 @@ async fn connect(options: PgConnectOptions) -> Result<PgPool, sqlx::Error> {
         // No statement here is worth compiling, and before a close's new tables are analyzed the
         // planner thinks that many are.
         .after_connect(|conn, _| {
-            Box::pin(async move {
-                if outbox::planted::is("B17") {
-                    conn.execute("set synchronous_commit = off").await?;
-                }
-                conn.execute("set jit = off").await.map(drop)
-            })
+            Box::pin(async move { conn.execute("set jit = off").await.map(drop) })
         })
         .connect_with(options)
         .await

@@ -9,7 +9,7 @@
 mod store;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use outbox::{Locked, NewEvent, UnitOfWork, failpoint, planted};
+use outbox::{Locked, NewEvent, UnitOfWork, failpoint};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -210,7 +210,7 @@ async fn hold(
     standing: &Standing,
     (cause, now): (&str, DateTime<Utc>),
 ) -> Result<Plan, sqlx::Error> {
-    if standing.is_unsure && !planted::is("B19") {
+    if standing.is_unsure {
         let payload = json!({ "invoice_id": invoice, "account_id": locked.key() });
         let event = NewEvent::new("dunning.due", 1, payload);
         let timer = tx.append_at(locked, now + UNKNOWN_WAIT, event);

@@ -61,11 +61,7 @@ impl Watch {
 
     /// Looks again, after the connection was lost. False while nobody can be asked.
     pub(crate) async fn look(&self) -> bool {
-        let looked = tokio::time::timeout(LOOKS_WITHIN, refuse_foreign_log(&self.pool));
-        match looked
-            .await
-            .unwrap_or_else(|_| Err(silent(LOOKS_WITHIN).into()))
-        {
+        match answered(LOOKS_WITHIN, refuse_foreign_log(&self.pool)).await {
             Ok(()) => true,
             Err(error) if error.is_final() => {
                 tracing::error!(%error, "Stopping: {error}");
@@ -182,12 +178,12 @@ fn silent(time: Duration) -> sqlx::Error {
 ///
 /// # Errors
 /// Its own; `TimedOut`.
-pub(crate) async fn answered<T>(
+pub(crate) async fn answered<T, E: From<sqlx::Error>>(
     within: Duration,
-    question: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, sqlx::Error> {
+    question: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
     let answer = tokio::time::timeout(within, question).await;
-    answer.unwrap_or_else(|_| Err(silent(within)))
+    answer.unwrap_or_else(|_| Err(silent(within).into()))
 }
 
 /// Waits, unless it is time to stop.

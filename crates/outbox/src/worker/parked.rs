@@ -21,7 +21,6 @@ const POLL: Duration = Duration::from_millis(250);
 const AFTER_ERROR: Duration = Duration::from_secs(1);
 /// So often an attempt may take twice as long as the one before.
 const LONGER_MAX: u32 = 6;
-const WITHIN: Duration = Duration::from_secs(30);
 
 /// Claims and tries due deliveries until `shutdown`; then finishes those in hand.
 pub(crate) async fn run<R: Runner>(runner: Arc<R>, shutdown: CancellationToken) {
@@ -99,5 +98,5 @@ async fn due<R: Runner>(runner: &R, at_most: usize) -> Result<Vec<Claim>, sqlx::
     let limit = i64::try_from(at_most).unwrap_or(i64::MAX);
     let in_hand = subscription.in_hand.all();
     let due = claim::due(pool, runner.claimant(), &in_hand, limit);
-    answered(WITHIN, due).await
+    answered(SILENCE, due).await
 }
